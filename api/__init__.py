@@ -1,0 +1,1 @@
+"""The HTTP side: moves bytes, never parses every row. The only package that imports Flask."""

@@ -1,0 +1,48 @@
+"""Composition root of the API: every part is made here and handed down."""
+
+import csv
+
+from flask import Flask
+
+from api import problems
+from api.routes import health, jobs, models, results
+from api.submission import Submission
+from api.waiting import WaitingRoom
+from shared.dispatch import Dispatcher, make_celery
+from shared.job_store.connection import connect
+from shared.job_store.store import JobStore
+from shared.job_store.workers import WorkerRegistry
+from shared.model_repository import ModelRepository
+from shared.settings import Settings
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application. Connects to nothing until the first request."""
+    redis = connect(settings.redis_url)
+    store = JobStore(
+        redis,
+        tombstone_seconds=settings.tombstone_seconds,
+        max_retention_seconds=settings.max_retention_seconds,
+    )
+    workers = WorkerRegistry(redis)
+    repository = ModelRepository(settings.models_dir)
+    submission = Submission(
+        settings=settings,
+        repository=repository,
+        store=store,
+        workers=workers,
+        dispatcher=Dispatcher(make_celery(settings)),
+    )
+    waiting_room = WaitingRoom(
+        store, max_seconds=settings.max_wait_seconds, seats=settings.max_waiting_requests
+    )
+
+    # Results are read with the csv module, whose default limit is less than a cell may hold.
+    csv.field_size_limit(settings.max_record_bytes)
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
+    app.register_blueprint(results.make_blueprint(store))
+    app.register_blueprint(models.make_blueprint(repository))
+    app.register_blueprint(health.make_blueprint(workers))
+    problems.install(app)
+    return app

@@ -1,0 +1,161 @@
+"""A stream of CSV bytes, cut into chunks at record boundaries while it arrives.
+
+Holds one chunk and one block at a time, whatever the size of the body.
+"""
+
+import codecs
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+
+from shared import csv_records
+from shared.chunks import ChunkPlan
+from shared.errors import (
+    EmptyInputError,
+    EncodingError,
+    RecordTooLargeError,
+    TooManyColumnsError,
+    UnclosedQuoteError,
+)
+
+FIRST_LOOK_BYTES = 64 * 1024
+"""Where the search for a record's end begins; it doubles from there."""
+
+
+class CsvIntake:
+    """Reads the header, then gives the rows in chunks; each byte is taken once, in order.
+
+    `input_bytes` and `sha256` speak of all the CSV text read so far.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterator[bytes],
+        *,
+        delimiter: str,
+        max_chunk_bytes: int,
+        max_record_bytes: int,
+    ) -> None:
+        self._blocks = blocks
+        self._delimiter = delimiter.encode()
+        self._max_chunk_bytes = max_chunk_bytes
+        self._max_record_bytes = max_record_bytes
+        self._buffer = bytearray()
+        self._has_ended = False
+        self._line = 1
+        self._row = 1
+        self._number = 0
+        self._bytes_per_row = 0.0
+        self._hash = hashlib.sha256()
+        self.input_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def header(self, *, max_columns: int) -> tuple[str, ...]:
+        """The column names; to be called first.
+
+        Raises EmptyInputError, EncodingError, TooManyColumnsError, RecordTooLargeError.
+        """
+        self._fill(1)
+        self._strip_byte_order_mark()
+        record = b""
+        while not csv_records.count_records(record, self._delimiter):
+            record = self._take(1)
+            if not record:
+                raise EmptyInputError(has_header=False)
+            self._line += csv_records.count_lines(record)
+        names = self._fields(record)
+        if len(names) > max_columns:
+            raise TooManyColumnsError(len(names), max_columns)
+        return names
+
+    def chunks(self, rows_wanted: Callable[[], int]) -> Iterator[tuple[ChunkPlan, bytes]]:
+        """The rows after the header, about `rows_wanted()` at a time, but at least one.
+
+        Every row is in exactly one chunk and blank records are in none. Raises
+        UnclosedQuoteError, RecordTooLargeError and whatever the blocks raise.
+        """
+        while data := self._take(self._target_bytes(rows_wanted())):
+            masked = csv_records.mask(data, self._delimiter)
+            rows = csv_records.count_records(masked, self._delimiter)
+            first_line, self._line = self._line, self._line + csv_records.count_lines(data)
+            if not rows:
+                continue
+            plan = ChunkPlan(
+                number=self._number, first_row=self._row, first_line=first_line, rows=rows
+            )
+            self._number, self._row = self._number + 1, self._row + rows
+            self._bytes_per_row = len(data) / rows
+            yield plan, data
+
+    def _target_bytes(self, rows: int) -> int:
+        """About how many bytes so many rows are, judged by the rows before them."""
+        if not self._bytes_per_row:
+            self._fill(FIRST_LOOK_BYTES)
+            look = csv_records.mask(bytes(self._buffer[:FIRST_LOOK_BYTES]), self._delimiter)
+            self._bytes_per_row = len(look) / max(
+                1, csv_records.count_records(look, self._delimiter)
+            )
+        return max(1, min(int(rows * self._bytes_per_row), self._max_chunk_bytes))
+
+    def _take(self, target_bytes: int) -> bytes:
+        """The next whole records: what ends within the target, at least one; empty at the end."""
+        look = target_bytes
+        end = 0
+        while not end:
+            self._fill(look + 1)
+            is_all = self._has_ended and len(self._buffer) <= look
+            if is_all and look == target_bytes:
+                return self._take_rest()
+            masked = csv_records.mask(bytes(self._buffer[:look]), self._delimiter)
+            end = csv_records.last_record_end(masked, target_bytes)
+            end = end or csv_records.first_record_end(masked, target_bytes - 1)
+            if not end and look > self._max_record_bytes:
+                raise RecordTooLargeError(self._line, self._max_record_bytes)
+            if not end and is_all:
+                return self._take_rest()
+            look = max(2 * look, FIRST_LOOK_BYTES)
+        data = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return data
+
+    def _take_rest(self) -> bytes:
+        """All that is left of a stream that has ended."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if csv_records.ends_inside_quotes(data, self._delimiter):
+            masked = csv_records.mask(data, self._delimiter)
+            before = data[: csv_records.last_record_end(masked, len(masked))]
+            raise UnclosedQuoteError(self._line + csv_records.count_lines(before))
+        return data
+
+    def _fill(self, size_bytes: int) -> None:
+        """Read until the buffer holds so many bytes or the stream has ended."""
+        while len(self._buffer) < size_bytes and not self._has_ended:
+            block = next(self._blocks, None)
+            if block is None:
+                self._has_ended = True
+                return
+            self._hash.update(block)
+            self.input_bytes += len(block)
+            self._buffer += block
+
+    def _strip_byte_order_mark(self) -> None:
+        self._fill(len(codecs.BOM_UTF8))
+        if self._buffer.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise EncodingError("The body (it looks like UTF-16)")
+        if self._buffer.startswith(codecs.BOM_UTF8):
+            del self._buffer[: len(codecs.BOM_UTF8)]
+
+    def _fields(self, record: bytes) -> tuple[str, ...]:
+        if b"\0" in record:
+            raise EncodingError("The header (it holds a NUL byte)")
+        try:
+            lines = [record.decode()]
+            return tuple(next(csv.reader(lines, delimiter=self._delimiter.decode())))
+        except UnicodeDecodeError as error:
+            raise EncodingError("The header") from error
+        except csv.Error as error:
+            raise RecordTooLargeError(self._line, csv.field_size_limit()) from error

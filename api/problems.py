@@ -1,0 +1,99 @@
+"""Problem documents (RFC 9457): which status answers which error, and the one error handler."""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, json, request
+from werkzeug.exceptions import HTTPException
+
+from shared import errors
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+RETRY_SECONDS = 5
+"""When to come back after Redis was out of reach: longer than its restart usually takes."""
+
+STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
+    errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidParameterError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.MultipartError: HTTPStatus.BAD_REQUEST,
+    errors.GzipError: HTTPStatus.BAD_REQUEST,
+    errors.UploadIncompleteError: HTTPStatus.BAD_REQUEST,
+    errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.JobGoneError: HTTPStatus.GONE,
+    errors.JobNotFinishedError: HTTPStatus.CONFLICT,
+    errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
+    errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.StoreFullError: HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""The status of an error is that of its nearest class in this table."""
+
+
+def install(app: Flask) -> None:
+    """Make every error of `app` answer with a problem document."""
+    app.register_error_handler(errors.RowmillError, _answer_error)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
+    """A problem document; `members` are added to it as they are."""
+    document = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "code": code,
+        "detail": detail,
+        **members,
+    }
+    return Response(json.dumps(document), status.value, mimetype=MEDIA_TYPE)
+
+
+def status_of(error: errors.RowmillError) -> HTTPStatus:
+    found = (STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES)
+    return next(found, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def _answer_error(error: errors.RowmillError) -> Response:
+    status = status_of(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", exc_info=error, extra={"path": request.path})
+    members = {"errors": _problems(error)} if isinstance(error, errors.HeaderError) else {}
+    response = problem(status, error.code, str(error), **members)
+    if isinstance(error, errors.StoreError | errors.JobNotFinishedError):
+        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    return response
+
+
+def _problems(error: errors.HeaderError) -> list[dict[str, object]]:
+    """The header's problems in the form in which rows are reported, too."""
+    return [
+        {"row": None, "line": 1, "column": column, "code": code, "detail": detail}
+        for code, column, detail in error.problems
+    ]
+
+
+def _answer_http(error: HTTPException) -> Response:
+    """What Flask itself refuses: unknown routes, wrong methods, unreadable requests."""
+    status = HTTPStatus(error.code or 500)
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    response = problem(status, code, error.description or status.description)
+    response.headers.extend(
+        (name, value) for name, value in error.get_headers() if name != "Content-Type"
+    )
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    """A bug: the log tells all, the caller nothing but that it is not their fault."""
+    logger.error("request crashed", exc_info=error, extra={"path": request.path})
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal_error",
+        "Something broke on our side; try again.",
+    )

@@ -1,0 +1,161 @@
+"""How jobs, models and results look on the wire."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.jobs import Job
+from shared.manifest import Manifest
+from shared.signature import Dtype, OutputColumn
+
+ERROR_COLUMNS = ("row", "line", "column", "code", "message")
+"""Columns of `GET /jobs/{id}/errors`."""
+
+_ERROR_DTYPES = tuple(
+    OutputColumn(name=name, dtype=Dtype.INT if name in ("row", "line") else Dtype.STRING)
+    for name in ERROR_COLUMNS
+)
+
+_FROM_TEXT: dict[Dtype, Callable[[str], Any]] = {
+    Dtype.FLOAT: float,
+    Dtype.INT: int,
+    Dtype.BOOL: lambda text: text == "true",
+    Dtype.STRING: str,
+}
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """The job object of the HTTP contract."""
+    path = f"/jobs/{job.id}"
+    return {
+        "id": job.id,
+        "status": job.status,
+        "model": {
+            "name": job.spec.model_name,
+            "version": job.spec.model_version,
+            "sha256": job.spec.model_sha256,
+        },
+        "input": {
+            "format": job.spec.input_format,
+            "bytes": job.input_bytes,
+            "sha256": job.input_sha256,
+        },
+        "counts": {
+            "total": job.total,
+            "succeeded": job.succeeded,
+            "failed": job.failed,
+            "pending": job.pending,
+        },
+        "progress": _progress(job),
+        "created_at": _time(job.created_at_ms),
+        "started_at": _time(job.started_at_ms),
+        "finished_at": _time(job.finished_at_ms),
+        "expires_at": _time(job.expires_at_ms),
+        "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
+        "warnings": [],
+        "urls": {
+            "self": path,
+            "results": f"{path}/results",
+            "errors": f"{path}/errors",
+            "cancel": f"{path}/cancel",
+        },
+    }
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    done = job.succeeded + job.failed
+    return {
+        "ratio": round(done / job.total, 4) if job.total else 0.0,
+        "rows_per_second": _rounded(job.rows_per_second),
+        "eta_seconds": _rounded(job.eta_seconds),
+        "chunks_done": job.chunks_done,
+        "chunks_total": job.chunks_total,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def _time(milliseconds: int | None) -> str | None:
+    """RFC 3339 in UTC."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def model_document(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any]:
+    """A model by the manifest of its newest version. Nothing of the server's paths is in it."""
+    return {
+        "name": manifest.name,
+        "versions": list(versions),
+        "latest": manifest.version,
+        "description": manifest.description,
+        "created_at": manifest.created_at.isoformat().replace("+00:00", "Z"),
+        "artifact": {
+            "format": manifest.artifact.format,
+            "sha256": manifest.artifact.sha256,
+            "bytes": manifest.artifact.bytes,
+        },
+        "signature": manifest.signature.model_dump(mode="json"),
+        "metrics": manifest.metrics,
+        "libraries": manifest.libraries,
+    }
+
+
+def template_csv(manifest: Manifest) -> str:
+    """A header with one example row, to be filled in."""
+    features = manifest.signature.features
+    examples = ["" if f.example is None else f.example for f in features]
+    return _csv_line([f.name for f in features]) + _csv_line(examples)
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
+
+
+def results_csv(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The result lines as the workers rendered them, under their header."""
+    yield _csv_line([column.name for column in job.spec.result_columns]).encode()
+    yield from texts
+
+
+def results_ndjson(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
+    """One JSON object a result line, values in their types, empty ones and NaN as null."""
+    return _ndjson(job.spec.result_columns, texts)
+
+
+def errors_csv(texts: Iterator[bytes]) -> Iterator[bytes]:
+    yield _csv_line(ERROR_COLUMNS).encode()
+    yield from texts
+
+
+def errors_ndjson(texts: Iterator[bytes]) -> Iterator[bytes]:
+    return _ndjson(_ERROR_DTYPES, texts)
+
+
+def _ndjson(columns: Sequence[OutputColumn], texts: Iterator[bytes]) -> Iterator[bytes]:
+    names = [column.name for column in columns]
+    parsers = [_FROM_TEXT[column.dtype] for column in columns]
+    for text in texts:
+        lines = []
+        for fields in csv.reader(io.StringIO(text.decode(), newline="")):
+            values = (
+                parse(field) if field else None
+                for parse, field in zip(parsers, fields, strict=True)
+            )
+            record = dict(zip(names, map(_finite, values), strict=True))
+            lines.append(json.dumps(record, ensure_ascii=False))
+        yield ("\n".join(lines) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,31 @@
+"""`/healthz`: this process is up. `/readyz`: a job would be scored."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, json
+
+from api import problems
+from shared.job_store.workers import WorkerRegistry
+
+
+def make_blueprint(workers: WorkerRegistry) -> Blueprint:
+    """Routes over this registry."""
+    routes = Blueprint("health", __name__)
+
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        return Response(json.dumps({"status": "ok"}), mimetype="application/json")
+
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        processes = workers.live_processes()
+        if not processes:
+            return problems.problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "no_live_worker",
+                "No worker has been heard of; start one. Jobs are taken and wait until then.",
+            )
+        document = {"status": "ready", "worker_processes": processes}
+        return Response(json.dumps(document), mimetype="application/json")
+
+    return routes

@@ -1,0 +1,73 @@
+"""`/jobs`: submit, list, look at, cancel, delete."""
+
+from flask import Blueprint, Response, json, request
+
+from api import representations
+from api.bodies import csv_blocks
+from api.query import JobListQuery, parse_query
+from api.submission import Submission, SubmitOptions
+from api.waiting import WaitingRoom
+from shared.job_store.store import JobFilter, JobStore
+from shared.jobs import Job
+
+MAX_RETRY_SECONDS = 30
+"""A caller who polls is never told to stay away for longer, however long the job takes."""
+
+
+def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
+    """Routes over these parts."""
+    routes = Blueprint("jobs", __name__)
+
+    @routes.post("/jobs")
+    def submit() -> Response:
+        options = parse_query(SubmitOptions, request.args)
+        limit = submission.settings.max_body_bytes
+        blocks = csv_blocks(request.stream, request.headers, limit_bytes=limit)
+        job = submission.submit(options, blocks)
+        job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
+        response = _job_response(job, applied, status=202)
+        response.headers["Location"] = f"/jobs/{job.id}"
+        return response
+
+    @routes.get("/jobs")
+    def list_jobs() -> Response:
+        query = parse_query(JobListQuery, request.args)
+        wanted = JobFilter(status=query.status, model=query.model, after=query.after)
+        jobs, has_more = store.page(wanted, limit=query.limit)
+        documents = [representations.job_document(job) for job in jobs]
+        return _json({"jobs": documents, "has_more": has_more})
+
+    @routes.get("/jobs/<job_id>")
+    def show(job_id: str) -> Response:
+        job = store.get(job_id)
+        job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
+        response = _job_response(job, applied)
+        response.add_etag()
+        response.make_conditional(request)
+        return response
+
+    @routes.post("/jobs/<job_id>/cancel")
+    def cancel(job_id: str) -> Response:
+        store.cancel(job_id)
+        return _job_response(store.get(job_id), status=202)
+
+    @routes.delete("/jobs/<job_id>")
+    def delete(job_id: str) -> Response:
+        store.delete(job_id)
+        return Response(status=204)
+
+    return routes
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(json.dumps(document), status, mimetype="application/json")
+
+
+def _job_response(job: Job, applied: str | None = None, *, status: int = 200) -> Response:
+    response = _json(representations.job_document(job), status)
+    if applied:
+        response.headers["Preference-Applied"] = applied
+    if not job.has_ended:
+        seconds = job.eta_seconds or 0
+        response.headers["Retry-After"] = str(max(1, min(round(seconds), MAX_RETRY_SECONDS)))
+    return response

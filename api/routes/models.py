@@ -1,0 +1,32 @@
+"""`/models`: what can be scored with."""
+
+from flask import Blueprint, Response, json
+
+from api import representations
+from shared.manifest import Manifest
+from shared.model_repository import ModelRepository
+
+
+def make_blueprint(repository: ModelRepository) -> Blueprint:
+    """Routes over this repository."""
+    routes = Blueprint("models", __name__)
+
+    def document(manifest: Manifest) -> dict[str, object]:
+        return representations.model_document(manifest, repository.versions(manifest.name))
+
+    @routes.get("/models")
+    def list_models() -> Response:
+        models = [document(manifest) for manifest in repository.newest()]
+        return Response(json.dumps({"models": models}), mimetype="application/json")
+
+    @routes.get("/models/<reference>")
+    def show(reference: str) -> Response:
+        model = document(repository.resolve(reference))
+        return Response(json.dumps(model), mimetype="application/json")
+
+    @routes.get("/models/<reference>/template.csv")
+    def template(reference: str) -> Response:
+        manifest = repository.resolve(reference)
+        return Response(representations.template_csv(manifest), mimetype="text/csv")
+
+    return routes

@@ -1,0 +1,264 @@
+"""Every error Rowmill raises on purpose.
+
+RowmillError
+├── InputError                      the request or its body can't be taken
+│   ├── UnsupportedMediaTypeError   unsupported_media_type
+│   ├── InvalidParameterError       invalid_parameter
+│   ├── MultipartError              invalid_multipart
+│   ├── GzipError                   invalid_gzip
+│   ├── BodyTooLargeError           body_too_large
+│   ├── EmptyInputError             empty_input
+│   ├── EncodingError               invalid_encoding
+│   ├── HeaderError                 header_mismatch      (lists every problem)
+│   ├── TooManyColumnsError         too_many_columns
+│   ├── RecordTooLargeError         record_too_large
+│   ├── UnclosedQuoteError          unclosed_quote
+│   └── UploadIncompleteError       upload_incomplete
+├── JobError
+│   ├── JobNotFoundError            job_not_found
+│   ├── JobGoneError                job_gone
+│   ├── JobNotFinishedError         job_not_finished
+│   └── JobEndedError               job_ended            (cancelled while its body still arrived)
+├── ModelError
+│   ├── ModelNotFoundError          model_not_found
+│   ├── ManifestError               invalid_manifest
+│   ├── PublishError                publish_failed
+│   └── ModelLoadError              model_load_failed
+└── StoreError
+    ├── StoreUnavailableError       store_unavailable
+    └── StoreFullError              store_full
+
+An error is built from values, writes its own message and carries a stable `code`. Which HTTP
+status answers it is decided in `api/problems.py`, whether a task is tried again in
+`worker/tasks.py`.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+MAX_QUOTED_CHARS = 80
+"""How much of a caller's text a message repeats: enough to find it, too little to flood a log."""
+
+
+class RowmillError(Exception):
+    """Something went wrong that Rowmill can name; `str()` says what, to what and what to do."""
+
+    code: ClassVar[str] = "internal_error"
+
+
+def quoted(text: str) -> str:
+    """`text` in quotes, shortened, for use in a message."""
+    shortened = text if len(text) <= MAX_QUOTED_CHARS else text[:MAX_QUOTED_CHARS] + "…"
+    return repr(shortened)
+
+
+# --- the request or its body
+
+
+class InputError(RowmillError):
+    """The request can't be taken as it is; the caller can mend it."""
+
+    code = "invalid_input"
+
+
+class UnsupportedMediaTypeError(InputError):
+    code = "unsupported_media_type"
+
+    def __init__(self, header: str, value: str, supported: Sequence[str]) -> None:
+        super().__init__(
+            f"{header} {quoted(value)} is not supported; send {' or '.join(supported)}."
+        )
+
+
+class InvalidParameterError(InputError):
+    code = "invalid_parameter"
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        super().__init__(f"Parameter '{name}' can't be {quoted(value)}; {expected}.")
+
+
+class UnknownParameterError(InvalidParameterError):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        InputError.__init__(
+            self, f"There is no parameter {quoted(name)} here; there are {', '.join(known)}."
+        )
+
+
+class MultipartError(InputError):
+    code = "invalid_multipart"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem} Send one form part named 'file', as `curl -F file=@data.csv` does; "
+            "options belong into the query string."
+        )
+
+
+class GzipError(InputError):
+    code = "invalid_gzip"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The body is not sound gzip: {problem}.")
+
+
+class BodyTooLargeError(InputError):
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The body is larger than {limit_bytes} bytes (after decompression); "
+            "split it into several jobs."
+        )
+
+
+class EmptyInputError(InputError):
+    code = "empty_input"
+
+    def __init__(self, *, has_header: bool) -> None:
+        super().__init__(
+            "The body has a header but no data row; there is nothing to score."
+            if has_header
+            else "The body is empty; send a CSV with a header line and at least one row."
+        )
+
+
+class EncodingError(InputError):
+    code = "invalid_encoding"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where} is not UTF-8; save the file as UTF-8 and send it again.")
+
+
+class HeaderError(InputError):
+    """The header doesn't fit; `problems` lists all of them as (code, column, detail)."""
+
+    code = "header_mismatch"
+
+    def __init__(self, problems: Sequence[tuple[str, str, str]], *, hint: str = "") -> None:
+        self.problems = tuple(problems)
+        details = " ".join(detail for _, _, detail in problems[:10])
+        super().__init__(f"The header does not fit the model. {details}{' ' * bool(hint)}{hint}")
+
+
+class TooManyColumnsError(InputError):
+    code = "too_many_columns"
+
+    def __init__(self, columns: int, limit_columns: int) -> None:
+        super().__init__(
+            f"The header has {columns} columns; the limit is {limit_columns}. "
+            "Send only the columns the model needs."
+        )
+
+
+class RecordTooLargeError(InputError):
+    code = "record_too_large"
+
+    def __init__(self, line: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"The row that begins on line {line} is longer than {limit_bytes} bytes; "
+            "look for a quote that is never closed, or shorten its cells."
+        )
+
+
+class UnclosedQuoteError(InputError):
+    code = "unclosed_quote"
+
+    def __init__(self, line: int) -> None:
+        super().__init__(
+            f"A quote that opens in the row beginning on line {line} is never closed, "
+            "so the rows after it can't be told apart; close it and send the file again."
+        )
+
+
+class UploadIncompleteError(InputError):
+    code = "upload_incomplete"
+
+    def __init__(self) -> None:
+        super().__init__("The upload broke off before its end; send the file again.")
+
+
+# --- jobs
+
+
+class JobError(RowmillError):
+    """A job can't do what was asked of it."""
+
+
+class JobNotFoundError(JobError):
+    code = "job_not_found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {quoted(job_id)}.")
+
+
+class JobGoneError(JobError):
+    code = "job_gone"
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"Job {quoted(job_id)} is {reason}; its data is gone. Submit it again.")
+
+
+class JobNotFinishedError(JobError):
+    code = "job_not_finished"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"Job {quoted(job_id)} is {status}; its results can be read when it has ended. "
+            "Ask again after the seconds in Retry-After."
+        )
+
+
+class JobEndedError(JobError):
+    """The job ended while its body was still being taken in."""
+
+    code = "job_ended"
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"Job {quoted(job_id)} was {status} while its body was still arriving.")
+
+
+# --- models
+
+
+class ModelError(RowmillError):
+    """A model can't be found, published or loaded."""
+
+
+class ModelNotFoundError(ModelError):
+    code = "model_not_found"
+
+
+class ManifestError(ModelError):
+    code = "invalid_manifest"
+
+
+class PublishError(ModelError):
+    code = "publish_failed"
+
+
+class ModelLoadError(ModelError):
+    code = "model_load_failed"
+
+
+# --- the store
+
+
+class StoreError(RowmillError):
+    """Redis can't do its part."""
+
+
+class StoreUnavailableError(StoreError):
+    code = "store_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The job store does not answer; try again in a few seconds.")
+
+
+class StoreFullError(StoreError):
+    code = "store_full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The job store has no memory left for new work; try again when other jobs have "
+            "ended, or delete jobs that are no longer needed."
+        )

@@ -1,0 +1,44 @@
+"""A connection to Redis that gives up in bounded time and speaks in Rowmill's errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
+from redis.retry import Retry
+
+from shared.errors import StoreFullError, StoreUnavailableError
+
+RETRIES = 3
+"""With the backoff below about half a second in all: a restart of Redis is noticed by callers, a
+dropped connection is not. Every script may therefore run twice and must bear it."""
+
+TIMEOUT_SECONDS = 5.0
+"""A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
+
+
+def connect(url: str) -> Redis:
+    """A client of the server at `url`, connecting when first used; safe to share by threads."""
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES),
+    )
+
+
+def text(value: bytes | str) -> str:
+    """An answer as text; the client's types leave open which of the two it is."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise StoreUnavailableError and StoreFullError in place of the client's own errors."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StoreFullError from error
+    except (ConnectionError, TimeoutError) as error:
+        raise StoreUnavailableError from error

@@ -1,0 +1,133 @@
+"""The job: one request to predict every row of one input with one model version."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.signature import OutputColumn, OutputKind
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; changes are made by the scripts of the job store alone."""
+
+    RECEIVING = "receiving"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIALLY_SUCCEEDED = "partially_succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+END_STATUSES = frozenset(
+    {
+        JobStatus.SUCCEEDED,
+        JobStatus.PARTIALLY_SUCCEEDED,
+        JobStatus.FAILED,
+        JobStatus.CANCELLED,
+    }
+)
+
+
+class JobErrorCode(StrEnum):
+    """Why a job failed as a whole."""
+
+    ALL_ROWS_FAILED = "all_rows_failed"
+    ERROR_THRESHOLD_EXCEEDED = "error_threshold_exceeded"
+    MODEL_LOAD_FAILED = "model_load_failed"
+    ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    UPLOAD_INCOMPLETE = "upload_incomplete"
+    INPUT_REFUSED = "input_refused"
+
+
+class ResultJoin(StrEnum):
+    """Which columns of the input every result line repeats."""
+
+    NONE = "none"
+    INPUT = "input"
+
+
+ANY_NUMBER = -1
+"""Error threshold of a job that may have any number of failed rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSpec:
+    """What was asked for. Fixed when the job is created; all a worker needs besides the rows."""
+
+    model_name: str
+    model_version: str
+    model_sha256: str
+    output: OutputKind
+    header: tuple[str, ...]
+    delimiter: str
+    carried: tuple[str, ...]
+    """Input columns that every result line repeats, in the order of the header."""
+    result_columns: tuple[OutputColumn, ...]
+    """All columns of the results with their types, from `row` to `error`."""
+    error_threshold: int = ANY_NUMBER
+    retention_seconds: int
+    input_format: str = "csv"
+
+    @property
+    def model_reference(self) -> str:
+        return f"{self.model_name}/{self.model_version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A snapshot of a job's record. Times are milliseconds since 1970 by the store's clock."""
+
+    id: str
+    spec: JobSpec
+    status: JobStatus
+    total: int
+    """Rows taken in so far; it grows while the job is `receiving`."""
+    succeeded: int
+    failed: int
+    chunks_total: int
+    chunks_done: int
+    created_at_ms: int
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    expires_at_ms: int
+    read_at_ms: int
+    """When the snapshot was taken."""
+    input_bytes: int = 0
+    input_sha256: str | None = None
+    error_code: str | None = None
+    error_detail: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in END_STATUSES
+
+    @property
+    def pending(self) -> int:
+        """Rows that have neither a prediction nor an error."""
+        return self.total - self.succeeded - self.failed
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Measured over the job's running time; None before the first chunk is done."""
+        done = self.succeeded + self.failed
+        if self.started_at_ms is None or not done:
+            return None
+        running_ms = (self.finished_at_ms or self.read_at_ms) - self.started_at_ms
+        return done / (max(running_ms, 1) / 1000)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds until the rows taken in so far are done; None when there is no telling."""
+        if self.has_ended or not self.rows_per_second:
+            return None
+        return self.pending / self.rows_per_second
+
+
+def new_job_id() -> str:
+    """An id that sorts by time (48 bits of milliseconds) and can't be guessed (80 random bits)."""
+    return f"job_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+JOB_ID_PATTERN = r"job_[0-9a-f]{32}"

@@ -1,0 +1,97 @@
+"""Every setting of every process: read once from `ROWMILL_…` variables, passed as an argument."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SOCKET_NAME = "redis.sock"
+
+
+def embedded_redis_url(run_dir: Path) -> str:
+    """URL of the embedded server's socket: private to its folder, so no other server is met."""
+    return f"unix://{run_dir.absolute() / SOCKET_NAME}"
+
+
+class Settings(BaseSettings):
+    """What an operator may choose; each unit is in the name, each reason in the text below it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROWMILL_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address the API listens on. Loopback by default: there are no API keys yet."""
+
+    port: int = Field(default=8000, ge=1, le=65535)
+    """Port of the API."""
+
+    flower_port: int = Field(default=5555, ge=1, le=65535)
+    """Port of Flower, always on loopback in the local stack."""
+
+    flower_password: SecretStr = SecretStr("")
+    """Password of Flower's user `rowmill`; empty means no login, which only loopback can bear."""
+
+    workers: int = Field(default=2, ge=1)
+    """Worker processes of one worker. As many as cores: scoring is bound by the processor."""
+
+    threads_per_process: int = Field(default=1, ge=1)
+    """Threads a worker process gives to BLAS and OpenMP. Processes × threads should equal cores."""
+
+    run_dir: Path = Path(".run")
+    """Where the local stack keeps its socket, logs and append-only file."""
+
+    models_dir: Path = Path("models")
+    """The model repository."""
+
+    redis_url: str = Field(default_factory=lambda data: embedded_redis_url(data["run_dir"]))
+    """URL of a Redis server, as redis-py takes it. Default: the embedded one in `run_dir`."""
+
+    default_model: str = ""
+    """Model reference used when a request names none. Empty: the only model, if there is one."""
+
+    max_body_bytes: int = Field(default=2 * 1024**3, ge=1)
+    """Largest body after decompression. Bounds what one caller can put into Redis."""
+
+    max_record_bytes: int = Field(default=4 * 1024**2, ge=1)
+    """Longest record. The API holds one whole record in memory to find where it ends."""
+
+    max_columns: int = Field(default=4096, ge=1)
+    """Widest header. Beyond it a file is far more likely to be transposed than meant."""
+
+    max_chunk_bytes: int = Field(default=4 * 1024**2, ge=1)
+    """Largest chunk. A worker parses a chunk at once and the API holds two at a time."""
+
+    max_wait_seconds: float = Field(default=60, ge=0)
+    """Longest `Prefer: wait`. Each waiting request holds one of the API's threads."""
+
+    max_waiting_requests: int = Field(default=16, ge=0)
+    """Requests that may wait at a time: half the API's threads, so others always get one."""
+
+    retention_seconds: int = Field(default=24 * 3600, ge=1)
+    """How long a job is kept after its last change unless it says otherwise."""
+
+    max_retention_seconds: int = Field(default=7 * 24 * 3600, ge=1)
+    """Upper bound of `expires_in`. Bounds the memory that forgotten jobs hold."""
+
+    tombstone_seconds: int = Field(default=24 * 3600, ge=1)
+    """How long an expired or deleted job answers 410 instead of 404."""
+
+    max_chunk_attempts: int = Field(default=4, ge=1)
+    """Attempts on one chunk before its job fails; more would let a poisonous chunk loop."""
+
+    chunk_time_limit_seconds: int = Field(default=120, ge=1)
+    """Longest run of one chunk before its process is killed. Chunks aim at under a second."""
+
+    allow_pickle: bool = False
+    """Whether joblib artifacts may be opened. Unpickling runs code from the file."""
+
+    log_level: str = "INFO"
+    """Least severe log level that is written."""
+
+    @property
+    def broker_url(self) -> str:
+        """The same server as Celery takes it: kombu spells a socket `redis+socket://`."""
+        if self.redis_url.startswith("unix://"):
+            return "redis+socket://" + self.redis_url.removeprefix("unix://")
+        return self.redis_url

@@ -1,0 +1,69 @@
+"""Opens an artifact, after everything that must be true of it before has been checked."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import joblib
+import skops.io
+from sklearn.exceptions import InconsistentVersionWarning
+
+from shared.errors import ModelLoadError
+from shared.manifest import ArtifactFormat, Manifest
+from shared.model_repository import file_sha256
+
+
+def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
+    """The fitted estimator of a model version.
+
+    The file must have the checksum of its manifest. A skops file may hold only skops' own types
+    and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
+    so it is opened only if `allow_pickle`. Raises ModelLoadError.
+    """
+    model = manifest.reference
+    try:
+        checksum = file_sha256(path)
+    except OSError as error:
+        raise ModelLoadError(f"The artifact of '{model}' can't be read.") from error
+    if checksum != manifest.artifact.sha256:
+        raise ModelLoadError(
+            f"The artifact of '{model}' does not have the checksum its manifest names; "
+            "it was changed after it was published. Publish it again."
+        )
+    try:
+        with warnings.catch_warnings():
+            # A model of another scikit-learn version may score wrongly without an error.
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            return _open(path, manifest, allow_pickle=allow_pickle)
+    except ModelLoadError:
+        raise
+    except Exception as error:  # a foreign file and its classes may raise anything
+        raise ModelLoadError(f"'{model}' can't be opened: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in one line, its type in front."""
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
+
+
+def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
+    if manifest.artifact.format is ArtifactFormat.SKOPS:
+        return _open_skops(path, manifest)
+    if not allow_pickle:
+        raise ModelLoadError(
+            f"'{manifest.reference}' is a joblib file, which runs code when it is opened; "
+            "publish it as skops, or set ROWMILL_ALLOW_PICKLE=true if you trust its origin."
+        )
+    return joblib.load(path)
+
+
+def _open_skops(path: Path, manifest: Manifest) -> Any:
+    trusted = list(manifest.artifact.trusted_types)
+    unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
+    if unknown:
+        raise ModelLoadError(
+            f"'{manifest.reference}' holds types that nobody vouched for: {', '.join(unknown)}. "
+            "Look at them, then publish it with trusted_types naming them."
+        )
+    return skops.io.load(path, trusted=trusted)

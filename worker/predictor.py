@@ -1,0 +1,81 @@
+"""From features to predictions; rows that the model refuses are found and set aside."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shared.manifest import Manifest
+from shared.signature import OutputKind
+from worker.artifact_loader import first_line
+
+# scikit-learn and pandas arrays come untyped: `Any` here is an ndarray.
+Columns = list[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A row the model raised an error on; `position` counts from 0 within the features given."""
+
+    position: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One array per output column (none if no row was scored), and the rows they are for."""
+
+    columns: Columns
+    positions: npt.NDArray[np.int64]
+    refusals: list[Refusal]
+
+
+class Predictor:
+    """A loaded model version. Not safe to share by threads: estimators are not."""
+
+    def __init__(self, estimator: Any, manifest: Manifest) -> None:
+        self._estimator = estimator
+        self._takes_names = hasattr(estimator, "feature_names_in_")
+        self.manifest = manifest
+
+    def predict(self, features: pd.DataFrame, output: OutputKind) -> Prediction:
+        """Predictions for all rows of `features` that the model does not refuse.
+
+        `features`: n rows, columns named and ordered by the signature. If the model raises, the
+        rows are halved until the guilty ones are found: about 2·k·log2(n) calls for k of them.
+        """
+        width = len(self.manifest.signature.outputs[output])
+        parts: list[tuple[int, Columns]] = []
+        refusals: list[Refusal] = []
+        pending = [(0, len(features))] if len(features) else []
+        while pending:
+            start, stop = pending.pop()
+            try:
+                parts.append((start, self._columns(features.iloc[start:stop], output, width)))
+            except Exception as error:  # noqa: BLE001 – an estimator may raise anything
+                if stop - start == 1:
+                    refusals.append(Refusal(position=start, message=first_line(error)))
+                else:
+                    middle = (start + stop) // 2
+                    pending += [(middle, stop), (start, middle)]
+        return _joined(parts, refusals, width)
+
+    def _columns(self, features: pd.DataFrame, output: OutputKind, width: int) -> Columns:
+        X = features if self._takes_names else features.to_numpy()
+        values = np.asarray(getattr(self._estimator, output)(X))
+        if values.shape[0] != len(features) or values.size != len(features) * width:
+            raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
+        return list(values.reshape(len(features), width).T)
+
+
+def _joined(parts: list[tuple[int, Columns]], refusals: list[Refusal], width: int) -> Prediction:
+    """The parts, which are in the order of the rows, as one prediction."""
+    if not parts:
+        return Prediction(columns=[], positions=np.array([], dtype=np.int64), refusals=refusals)
+    return Prediction(
+        columns=[np.concatenate([columns[i] for _, columns in parts]) for i in range(width)],
+        positions=np.concatenate([np.arange(at, at + len(columns[0])) for at, columns in parts]),
+        refusals=refusals,
+    )

@@ -1,0 +1,171 @@
+"""Puts a fitted estimator into the model repository with a signature learned from a sample."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import skops.io
+
+from shared.errors import PublishError
+from shared.manifest import Artifact, ArtifactFormat, Manifest
+from shared.model_repository import ModelRepository
+from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
+
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
+
+MAX_CATEGORIES = 100
+"""A text column with more different values is free text, not a category."""
+
+PROBE_CATEGORY = "value-never-seen-in-training"
+
+
+def publish(
+    estimator: Any,
+    *,
+    name: str,
+    sample: pd.DataFrame,
+    repository: Path = Path("models"),
+    description: str = "",
+    metrics: Mapping[str, float] | None = None,
+    artifact_format: ArtifactFormat = ArtifactFormat.SKOPS,
+    trusted_types: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+) -> Manifest:
+    """Write a new version of model `name` and return its manifest. Atomic.
+
+    `sample`: n rows as the model was trained on, best all of them: names, types, bounds and
+    categories are learned from it, and it is scored once, so that nothing is published that can't
+    predict. Whether a feature takes missing or unseen values is tried on its first row.
+    `output_names` names the columns of a multi-output `predict`. Raises PublishError.
+    """
+    signature = learn_signature(estimator, sample, output_names=output_names)
+
+    def describe(version_: str, artifact: Artifact) -> Manifest:
+        return Manifest(
+            name=name,
+            version=version_,
+            description=description,
+            created_at=datetime.now(UTC),
+            artifact=artifact,
+            signature=signature,
+            metrics=dict(metrics or {}),
+            libraries={"python": platform.python_version()}
+            | {library: version(library) for library in LIBRARIES},
+        )
+
+    return ModelRepository(repository).publish(
+        name,
+        lambda path: _write(estimator, path, artifact_format, trusted=trusted_types),
+        artifact_format=artifact_format,
+        trusted_types=tuple(trusted_types),
+        describe=describe,
+    )
+
+
+def _write(
+    estimator: Any, path: Path, artifact_format: ArtifactFormat, *, trusted: Sequence[str]
+) -> None:
+    if artifact_format is ArtifactFormat.JOBLIB:
+        joblib.dump(estimator, path)
+        return
+    skops.io.dump(estimator, path)
+    unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
+    if unknown:
+        raise PublishError(
+            f"The model holds types that skops does not know: {', '.join(unknown)}. "
+            "If you trust them, name them in trusted_types."
+        )
+
+
+def learn_signature(
+    estimator: Any, sample: pd.DataFrame, *, output_names: Sequence[str] = ()
+) -> Signature:
+    """The signature of a fitted estimator. Raises PublishError if it can't score the sample."""
+    if not len(sample):
+        raise PublishError("The sample is empty; give the rows the model was trained on.")
+    takes_names = hasattr(estimator, "feature_names_in_")
+
+    def call(output: OutputKind, rows: pd.DataFrame) -> Any:
+        return np.asarray(getattr(estimator, output)(rows if takes_names else rows.to_numpy()))
+
+    def accepts(rows: pd.DataFrame) -> bool:
+        try:
+            call(OutputKind.PREDICT, rows)
+        except Exception:  # noqa: BLE001 – an estimator may refuse with anything
+            return False
+        return True
+
+    try:
+        predictions = call(OutputKind.PREDICT, sample)
+    except Exception as error:  # and here, too
+        raise PublishError(f"The model can't score its sample: {error}") from error
+    outputs = {OutputKind.PREDICT: _prediction_columns(predictions, output_names)}
+    if hasattr(estimator, "predict_proba") and hasattr(estimator, "classes_"):
+        outputs[OutputKind.PREDICT_PROBA] = tuple(
+            OutputColumn(name=f"proba_{label}", dtype=Dtype.FLOAT) for label in estimator.classes_
+        )
+    features = tuple(_feature(sample, str(column), accepts) for column in sample.columns)
+    return Signature(features=features, outputs=outputs)
+
+
+def _prediction_columns(predictions: Any, names: Sequence[str]) -> tuple[OutputColumn, ...]:
+    """One column, or one per output, with the type of the predicted values."""
+    width = 1 if predictions.ndim == 1 else predictions.shape[1]
+    if not names:
+        names = ["prediction"] if width == 1 else [f"prediction_{i + 1}" for i in range(width)]
+    if len(names) != width:
+        raise PublishError(f"There are {len(names)} output names for {width} outputs.")
+    dtype = _dtype(pd.Series(np.ravel(predictions)[:1]))
+    return tuple(OutputColumn(name=name, dtype=dtype) for name in names)
+
+
+def _dtype(values: "pd.Series[Any]") -> Dtype:
+    if pd.api.types.is_bool_dtype(values):
+        return Dtype.BOOL
+    if pd.api.types.is_integer_dtype(values):
+        return Dtype.INT
+    if pd.api.types.is_float_dtype(values):
+        return Dtype.FLOAT
+    return Dtype.STRING
+
+
+def _feature(sample: pd.DataFrame, column: str, accepts: Any) -> Feature:
+    """What the sample shows of one column, and what the model makes of odd values in it."""
+    values = sample[column]
+    dtype = _dtype(values)
+    known = values.dropna()
+    row = sample.iloc[[0]]
+    nullable = accepts(_with_value(row, column, np.nan, dtype))
+    example = known.iloc[0].item() if hasattr(known.iloc[0], "item") else known.iloc[0]
+    if dtype in (Dtype.FLOAT, Dtype.INT):
+        return Feature(
+            name=column,
+            dtype=dtype,
+            nullable=nullable,
+            minimum=float(known.min()),
+            maximum=float(known.max()),
+            example=example,
+        )
+    if dtype is Dtype.BOOL:
+        return Feature(name=column, dtype=dtype, nullable=nullable, example=example)
+    categories = sorted(map(str, known.unique()))
+    return Feature(
+        name=column,
+        dtype=dtype,
+        nullable=nullable,
+        categories=tuple(categories) if len(categories) <= MAX_CATEGORIES else None,
+        accepts_unseen=accepts(_with_value(row, column, PROBE_CATEGORY, dtype)),
+        example=str(example),
+    )
+
+
+def _with_value(row: pd.DataFrame, column: str, value: Any, dtype: Dtype) -> pd.DataFrame:
+    """One row with another value in one column, typed as reading a CSV would type it."""
+    as_read = "str" if dtype in (Dtype.STRING, Dtype.BOOL) else "float64"
+    return row.assign(**{column: pd.Series([value], index=row.index, dtype=as_read)})

@@ -1,0 +1,193 @@
+"""A chunk's CSV records as typed features, with a row error for every record that does not fit.
+
+The quick way proves by counting that no record is ragged and reads the whole chunk with pandas'
+C parser. Only when something is wrong are records looked at one by one; the guilty are set aside
+and the others are read the quick way again, so a row's numbers never depend on whether its
+neighbours are sound.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from shared.chunks import ChunkPlan, RowError
+from shared.errors import quoted
+from shared.jobs import JobSpec
+from shared.signature import Signature
+from worker import cells
+from worker.cells import Fault
+from worker.records import ChunkRecords
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of one chunk.
+
+    `features` holds the rows that can be scored, typed and ordered by the signature, and
+    `positions` says which rows of the chunk they are (from 0). `carried` holds the text of the
+    columns that results repeat, for all rows. Every row is in `features` or has errors.
+    """
+
+    features: pd.DataFrame
+    positions: Positions
+    carried: pd.DataFrame
+    errors: list[RowError]
+
+
+class TableReader:
+    """Reads one chunk. Row errors gather here while it is read."""
+
+    def __init__(
+        self, data: bytes, plan: ChunkPlan, *, spec: JobSpec, signature: Signature
+    ) -> None:
+        self._records = ChunkRecords(data, spec, rows=plan.rows)
+        self._plan = plan
+        self._spec = spec
+        self._signature = signature
+        self._errors: list[RowError] = []
+
+    def read(self) -> Table:
+        """The table; a chunk gives the same one every time."""
+        positions = np.arange(self._plan.rows, dtype=np.int64)
+        data = self._records.data
+        is_sound = self._records.are_sound()
+        if not is_sound:
+            positions = self._undamaged()
+            data = self._records.joined(positions)
+        carried = self._carried(data, positions)
+        try:
+            features = self._read_typed(data)
+        except ValueError:  # a cell is not of its column's type
+            positions = self._without_non_numbers(data, positions)
+            features = self._read_typed(self._records.joined(positions))
+        features, positions = self._without_faults(features, positions)
+        return Table(features=features, positions=positions, carried=carried, errors=self._errors)
+
+    def row_error(self, position: int, column: str, code: str, message: str) -> RowError:
+        """A row error about the record at `position` of this chunk."""
+        return RowError(
+            row=self._plan.first_row + position,
+            line=self._plan.first_line + self._records.line(position),
+            column=column,
+            code=code,
+            message=message,
+        )
+
+    # --- setting rows aside
+
+    def _undamaged(self) -> Positions:
+        """Positions of the records that can be read at all."""
+        sound = []
+        for position, damage in enumerate(self._records.damages()):
+            if damage is None:
+                sound.append(position)
+            else:
+                self._errors.append(
+                    self.row_error(position, damage.column, damage.code, damage.message)
+                )
+        return np.array(sound, dtype=np.int64)
+
+    def _without_non_numbers(self, data: bytes, positions: Positions) -> Positions:
+        """Positions of the rows whose numbers are numbers."""
+        features = [f for f in self._signature.features if f.dtype in cells.NUMERIC]
+        texts = self._read(data, [f.name for f in features], dtype="str", keep_missing=True)
+        faults = [
+            Fault(
+                column=feature.name,
+                code="not_a_number",
+                expected="a number",
+                mask=cells.not_numbers(texts[feature.name]),
+            )
+            for feature in features
+        ]
+        return positions[self._faultless(faults, texts, positions)]
+
+    def _without_faults(
+        self, features: pd.DataFrame, positions: Positions
+    ) -> tuple[pd.DataFrame, Positions]:
+        """The rows that break no rule of the signature, in the types the model knows."""
+        known = self._signature.features
+        faults = [fault for f in known for fault in cells.faults(features[f.name], f)]
+        if faults:
+            good = self._faultless(faults, features, positions)
+            features, positions = features[good], positions[good]
+        typed = {f.name: cells.converted(features[f.name], f) for f in known}
+        return pd.DataFrame(typed, columns=list(self._signature.feature_names)), positions
+
+    def _faultless(
+        self, faults: Sequence[Fault], values: pd.DataFrame, positions: Positions
+    ) -> npt.NDArray[np.bool_]:
+        """Which rows no fault is about; for the others a row error per faulty cell is added."""
+        good = np.ones(len(positions), dtype=np.bool_)
+        for fault in faults:
+            good &= ~fault.mask
+            for index in np.flatnonzero(fault.mask):
+                found = _shown(values[fault.column].iloc[index])
+                message = f"Column {quoted(fault.column)} holds {found}; it takes {fault.expected}."
+                self._errors.append(
+                    self.row_error(int(positions[index]), fault.column, fault.code, message)
+                )
+        return good
+
+    # --- reading
+
+    def _read_typed(self, data: bytes) -> pd.DataFrame:
+        """All features. Raises ValueError for a text where a number belongs."""
+        dtypes = {
+            f.name: "float64" if f.dtype in cells.NUMERIC else "str"
+            for f in self._signature.features
+        }
+        return self._read(data, self._signature.feature_names, dtype=dtypes, keep_missing=True)
+
+    def _carried(self, data: bytes, positions: Positions) -> pd.DataFrame:
+        """The carried columns' text for all rows; of damaged records what can be told of it."""
+        names = list(self._spec.carried)
+        texts = self._read(data, names, dtype="str", keep_missing=False)
+        if len(positions) == self._plan.rows or not names:
+            return texts
+        where = [self._spec.header.index(name) for name in names]
+        texts.index = pd.Index(positions)
+        damaged = sorted(set(range(self._plan.rows)) - set(positions.tolist()))
+        fields = (self._records.text_of(position) for position in damaged)
+        rest = [[text[i] for i in where] for text in fields]
+        return pd.concat([texts, pd.DataFrame(rest, columns=names, index=damaged)]).sort_index()
+
+    def _read(
+        self, data: bytes, names: Sequence[str], *, dtype: str | dict[str, str], keep_missing: bool
+    ) -> pd.DataFrame:
+        """Some columns of records without a header, by pandas' C parser.
+
+        `keep_missing`: whether empty cells and pandas' usual marks ("NA", "null", …) become
+        missing values; otherwise they stay the text they are.
+        """
+        if not names:
+            return pd.DataFrame()
+        if not data:
+            return pd.DataFrame({name: pd.Series(dtype="float64") for name in names})
+        where = sorted((self._spec.header.index(name), name) for name in names)
+        table: pd.DataFrame = pd.read_csv(
+            io.BytesIO(data),
+            sep=self._spec.delimiter,
+            header=None,
+            names=[name for _, name in where],
+            usecols=[position for position, _ in where],
+            index_col=False,
+            dtype=dtype,
+            na_filter=keep_missing,
+            engine="c",
+            encoding="utf-8",
+        )
+        return table[list(names)]
+
+
+def _shown(value: object) -> str:
+    """A cell as a message shows it."""
+    if pd.isna(value):  # type: ignore[call-overload]
+        return "nothing"
+    return quoted(f"{value:g}" if isinstance(value, float) else str(value))
