@@ -64,7 +64,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # A child first loads its models; the default of 4 s would kill it in an endless loop.
         "worker_proc_alive_timeout": 120,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
     }
 

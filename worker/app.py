@@ -5,7 +5,7 @@ import os
 import socket
 from typing import Any
 
-from celery.signals import worker_process_init
+from celery.signals import setup_logging, worker_process_init
 from redis import Redis
 from threadpoolctl import threadpool_limits
 
@@ -22,8 +22,13 @@ from worker.model_cache import ModelCache
 from worker.supervisor import Supervisor
 
 settings = Settings()
-logs.configure(settings.log_level)
 app = make_celery(settings)
+
+
+@setup_logging.connect(weak=False)
+def configure_logs(**_: Any) -> None:
+    """Log as every Rowmill process does, in place of Celery's own way."""
+    logs.configure(settings.log_level)
 
 
 @functools.cache

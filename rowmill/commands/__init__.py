@@ -1,0 +1,1 @@
+"""The commands of `rowmill`: each translates its options, calls the client and shows the answer."""

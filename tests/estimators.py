@@ -1,0 +1,50 @@
+"""Estimators with known behaviour, importable by worker processes."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin
+
+
+class Echo(RegressorMixin, BaseEstimator):
+    """Predicts ten times `x`, taking `seconds_per_row` for each row."""
+
+    def __init__(self, seconds_per_row: float = 0.0) -> None:
+        self.seconds_per_row = seconds_per_row
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> "Echo":
+        self.feature_names_in_ = np.asarray(X.columns)
+        self.n_features_in_ = len(X.columns)
+        return self
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if self.seconds_per_row and len(X) > 1:
+            time.sleep(self.seconds_per_row * len(X))
+        return X["x"].to_numpy(dtype=float) * 10
+
+
+class Fussy(Echo):
+    """Like Echo, but raises on any batch with a value below zero."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if (X["x"] < 0).any():
+            raise ValueError("a value is below zero")
+        return super().predict(X)
+
+
+class Deadly(Echo):
+    """Like Echo, but kills its process when `x` is 666, the first time if a `marker` is given."""
+
+    def __init__(self, marker: str = "") -> None:
+        super().__init__()
+        self.marker = marker
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if (X["x"] == 666).any() and not (self.marker and Path(self.marker).exists()):
+            if self.marker:
+                Path(self.marker).touch()
+            os.abort()
+        return super().predict(X)

