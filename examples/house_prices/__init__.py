@@ -1,0 +1,1 @@
+"""Prices of 546 houses: numbers and categories through a preprocessing pipeline."""

@@ -1,0 +1,1 @@
+"""A straight line: the smallest model there can be."""
