@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> Flask:
     # Results are read with the csv module, whose default limit is less than a cell may hold.
     csv.field_size_limit(settings.max_record_bytes)
     app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store))
     app.register_blueprint(models.make_blueprint(repository))

@@ -8,7 +8,15 @@ from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
+from werkzeug.sansio.multipart import (
+    Data,
+    Epilogue,
+    Field,
+    File,
+    MultipartDecoder,
+    NeedData,
+    State,
+)
 
 from shared.errors import (
     BodyTooLargeError,
@@ -16,6 +24,7 @@ from shared.errors import (
     MultipartError,
     UnsupportedMediaTypeError,
     UploadIncompleteError,
+    quoted,
 )
 
 BLOCK_BYTES = 256 * 1024
@@ -33,6 +42,7 @@ def csv_blocks(stream: IO[bytes], headers: Headers, *, limit_bytes: int) -> Iter
     beyond `limit_bytes` of CSV text, UploadIncompleteError, GzipError, MultipartError.
     """
     media_type, options = parse_options_header(headers.get("Content-Type", ""))
+    media_type = media_type.lower()
     if media_type not in (*CSV_TYPES, MULTIPART_TYPE):
         raise UnsupportedMediaTypeError(
             "Content-Type", media_type, [*CSV_TYPES[:1], MULTIPART_TYPE]
@@ -110,7 +120,7 @@ def _file_part(blocks: Iterator[bytes], boundary: str) -> Iterator[bytes]:
     files = 0
     for event in _events(decoder, blocks):
         if isinstance(event, Field):
-            raise MultipartError(f"Form field '{event.name[:80]}' is not known.")
+            raise MultipartError(f"Form field {quoted(event.name or '')} is not known.")
         if isinstance(event, File):
             files += 1
             if event.name != "file" or files > 1:
@@ -122,7 +132,7 @@ def _file_part(blocks: Iterator[bytes], boundary: str) -> Iterator[bytes]:
 
 
 def _events(decoder: MultipartDecoder, blocks: Iterator[bytes]) -> Iterator[object]:
-    """What the decoder finds, fed block by block until it has seen the closing boundary."""
+    """What the decoder finds, fed block by block to the end behind the closing boundary."""
     while True:
         try:
             event = decoder.next_event()
@@ -132,7 +142,9 @@ def _events(decoder: MultipartDecoder, blocks: Iterator[bytes]) -> Iterator[obje
             return
         if isinstance(event, NeedData):
             block = next(blocks, None)
-            if block is None:
+            if block is None and decoder.state is State.PREAMBLE:
+                raise MultipartError("The boundary of the Content-Type is not in the body.")
+            if block is None and decoder.state is not State.EPILOGUE:
                 raise UploadIncompleteError
             try:
                 decoder.receive_data(block)

@@ -111,9 +111,10 @@ class CsvIntake:
                 return self._take_rest()
             masked = csv_records.mask(bytes(self._buffer[:look]), self._delimiter)
             end = csv_records.last_record_end(masked, target_bytes)
-            end = end or csv_records.first_record_end(masked, target_bytes - 1)
-            if not end and look > self._max_record_bytes:
-                raise RecordTooLargeError(self._line, self._max_record_bytes)
+            if not end:
+                end = csv_records.first_record_end(masked, target_bytes - 1)
+                if (end or len(masked)) > self._max_record_bytes:
+                    raise RecordTooLargeError(self._line, self._max_record_bytes)
             if not end and is_all:
                 return self._take_rest()
             look = max(2 * look, FIRST_LOOK_BYTES)

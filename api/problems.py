@@ -3,7 +3,7 @@
 import logging
 from http import HTTPStatus
 
-from flask import Flask, Response, json, request
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from shared import errors
@@ -51,7 +51,10 @@ def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Re
         "detail": detail,
         **members,
     }
-    return Response(json.dumps(document), status.value, mimetype=MEDIA_TYPE)
+    response = jsonify(document)
+    response.status_code = status.value
+    response.mimetype = MEDIA_TYPE
+    return response
 
 
 def status_of(error: errors.RowmillError) -> HTTPStatus:

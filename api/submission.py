@@ -1,7 +1,7 @@
 """From a body to a job: resolve the version, check the header, save chunk by chunk, announce."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -16,6 +16,8 @@ from shared.errors import (
     InvalidParameterError,
     JobEndedError,
     ModelNotFoundError,
+    RowmillError,
+    StoreError,
     UploadIncompleteError,
 )
 from shared.job_store.store import JobStore
@@ -113,21 +115,23 @@ class Submission:
 
     @contextmanager
     def _failing(self, job_id: str) -> Iterator[None]:
-        """End the job as failed when its body turns out to be unfit half-way.
+        """End the job as failed when its body can't be taken in to its end.
 
         A job that ended by itself meanwhile (cancelled, model not loadable) is no error here: its
         record says what happened.
         """
         try:
             yield
-        except UploadIncompleteError as error:
-            self.store.fail(job_id, JobErrorCode.UPLOAD_INCOMPLETE, str(error))
-            raise
-        except InputError as error:
-            self.store.fail(job_id, JobErrorCode.INPUT_REFUSED, str(error))
-            raise
         except JobEndedError:
             return
+        except RowmillError as error:
+            is_refused = isinstance(error, InputError) and not isinstance(
+                error, UploadIncompleteError
+            )
+            code = JobErrorCode.INPUT_REFUSED if is_refused else JobErrorCode.UPLOAD_INCOMPLETE
+            with suppress(StoreError):  # nothing can be told to a store that is out of reach
+                self.store.fail(job_id, code, str(error))
+            raise
 
 
 def make_spec(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-FIRST_CHUNK_ROWS = 2_000
-"""Rows of a chunk while nobody knows yet how fast the model is: small enough for a model of a
-millisecond a row, large enough that a fast one is not slowed by the overhead of a chunk."""
+FIRST_CHUNK_ROWS = 1_000
+"""Rows of a chunk while nobody knows yet how fast the model is: small enough for a model of
+50 ms a row, large enough that a fast one is not slowed by the overhead of a chunk."""
 
 TARGET_SECONDS = 0.7
 """Work aimed at in one chunk: long enough that queue and commit (a few ms) don't count, short

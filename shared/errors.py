@@ -49,7 +49,7 @@ class RowmillError(Exception):
 def quoted(text: str) -> str:
     """`text` in quotes, shortened, for use in a message."""
     shortened = text if len(text) <= MAX_QUOTED_CHARS else text[:MAX_QUOTED_CHARS] + "…"
-    return repr(shortened)
+    return repr(str(shortened))  # the repr of an enum's member would name its class
 
 
 # --- the request or its body
@@ -98,7 +98,10 @@ class GzipError(InputError):
     code = "invalid_gzip"
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"The body is not sound gzip: {problem}.")
+        super().__init__(
+            f"The body is not sound gzip: {problem}. "
+            "Compress the file again, or send it as it is and without Content-Encoding."
+        )
 
 
 class BodyTooLargeError(InputError):
@@ -188,7 +191,7 @@ class JobNotFoundError(JobError):
     code = "job_not_found"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {quoted(job_id)}.")
+        super().__init__(f"There is no job {quoted(job_id)}; GET /jobs lists those there are.")
 
 
 class JobGoneError(JobError):

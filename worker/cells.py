@@ -20,7 +20,7 @@ NUMERIC = frozenset({Dtype.FLOAT, Dtype.INT})
 
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
-_PLAIN_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_PLAIN_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _NEAR_NUMBER = re.compile(r"[\s0-9eE+.\-]+|\s*[+-]?(?:inf|infinity|nan)\s*", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ def faults(column: "pd.Series[Any]", feature: Feature) -> Iterator[Fault]:
 def _rules(column: "pd.Series[Any]", feature: Feature) -> Iterator[tuple[str, str, Mask]]:
     missing = column.isna().to_numpy()
     if not feature.nullable:
-        yield "missing_value", "a value; the model takes none that is missing", missing
+        yield "missing_value", "a value", missing
     if feature.dtype in NUMERIC:
         values = column.to_numpy(dtype=np.float64)
         yield "not_finite", "a finite number", np.isinf(values)
@@ -60,14 +60,23 @@ def _rules(column: "pd.Series[Any]", feature: Feature) -> Iterator[tuple[str, st
 def converted(column: "pd.Series[Any]", feature: Feature) -> "pd.Series[Any]":
     """A column without faults in the type the model was trained on, where all its values fit it.
 
-    Otherwise it stays what pandas would have made of it: an integer feature with missing or
-    fractional values is a float one.
+    Otherwise it is what pandas would have made of it: an integer feature with missing or
+    fractional values is a float one, a boolean one with missing values holds objects.
     """
-    if feature.dtype is Dtype.INT and (column % 1 == 0).all():
+    if feature.dtype is Dtype.INT and (column % 1 == 0).all() and (column.abs() < 2**63).all():
         return column.astype(np.int64)
-    if feature.dtype is Dtype.BOOL and not column.isna().any():
-        return column.str.lower().map(BOOLEANS).astype(np.bool_)
+    if feature.dtype is Dtype.BOOL:
+        values = column.str.lower().map(BOOLEANS)
+        return values.astype(object if column.isna().any() else np.bool_)
     return column
+
+
+def may_be_booleans(column: "pd.Series[Any]") -> bool:
+    """Whether a number column holds nothing but 0, 1 and missing values."""
+    if column.dtype != np.float64:
+        return False
+    values = column.to_numpy()
+    return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
 
 
 def not_numbers(texts: "pd.Series[str]") -> Mask:
@@ -76,7 +85,8 @@ def not_numbers(texts: "pd.Series[str]") -> Mask:
     Plain numbers and what is nothing like one are told by pattern; the rest is put before the
     parser itself, so this agrees with it in every case.
     """
-    refused = ~texts.str.fullmatch(_PLAIN_NUMBER).fillna(True).to_numpy(dtype=np.bool_)
+    plain = texts.str.fullmatch(_PLAIN_NUMBER).to_numpy(dtype=np.bool_)
+    refused = ~plain & texts.notna().to_numpy()
     for position in np.flatnonzero(refused):
         refused[position] = not is_number(texts.iloc[position])
     return refused

@@ -167,5 +167,5 @@ def _feature(sample: pd.DataFrame, column: str, accepts: Any) -> Feature:
 
 def _with_value(row: pd.DataFrame, column: str, value: Any, dtype: Dtype) -> pd.DataFrame:
     """One row with another value in one column, typed as reading a CSV would type it."""
-    as_read = "str" if dtype in (Dtype.STRING, Dtype.BOOL) else "float64"
+    as_read = {Dtype.STRING: "str", Dtype.BOOL: "object"}.get(dtype, "float64")
     return row.assign(**{column: pd.Series([value], index=row.index, dtype=as_read)})

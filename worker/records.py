@@ -1,6 +1,7 @@
 """The records of one chunk: which of them can be read at all, and why the others can't."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -88,7 +89,7 @@ class ChunkRecords:
         record = self._records[position]
         text = self.data[record.start : record.end].decode(errors="replace").replace("\0", "\ufffd")
         delimiter = self._delimiter.decode()
-        fields = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
+        fields = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
         return (fields + [""] * len(self._header))[: len(self._header)]
 
 

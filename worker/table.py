@@ -6,7 +6,9 @@ and the others are read the quick way again, so a row's numbers never depend on 
 neighbours are sound.
 """
 
+import codecs
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +25,8 @@ from worker.cells import Fault
 from worker.records import ChunkRecords
 
 Positions = npt.NDArray[np.int64]
+
+_BOOLEAN = re.compile(rb"true|false", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +147,18 @@ class TableReader:
             f.name: "float64" if f.dtype in cells.NUMERIC else "str"
             for f in self._signature.features
         }
-        return self._read(data, self._signature.feature_names, dtype=dtypes, keep_missing=True)
+        table = self._read(data, self._signature.feature_names, dtype=dtypes, keep_missing=True)
+        self._refuse_booleans(data, [n for n in table if cells.may_be_booleans(table[n])])
+        return table
+
+    def _refuse_booleans(self, data: bytes, names: Sequence[str]) -> None:
+        """Raise ValueError if one of these number columns holds nothing but "true" and "false":
+        pandas takes them for 1 and 0, but only where no neighbour is a number."""
+        if not names or not _BOOLEAN.search(data):
+            return
+        texts = self._read(data, names, dtype="str", keep_missing=True)
+        if any(cells.not_numbers(texts[name]).any() for name in names):
+            raise ValueError("a boolean where a number belongs")
 
     def _carried(self, data: bytes, positions: Positions) -> pd.DataFrame:
         """The carried columns' text for all rows; of damaged records what can be told of it."""
@@ -169,7 +184,9 @@ class TableReader:
         if not names:
             return pd.DataFrame()
         if not data:
-            return pd.DataFrame({name: pd.Series(dtype="float64") for name in names})
+            return pd.DataFrame(columns=list(names)).astype(dtype)
+        if data.startswith(codecs.BOM_UTF8):
+            data = codecs.BOM_UTF8 + data  # pandas drops one; inside a body it belongs to the cell
         where = sorted((self._spec.header.index(name), name) for name in names)
         table: pd.DataFrame = pd.read_csv(
             io.BytesIO(data),

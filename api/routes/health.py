@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from flask import Blueprint, Response, json
+from flask import Blueprint, Response, jsonify
 
 from api import problems
 from shared.job_store.workers import WorkerRegistry
@@ -14,7 +14,7 @@ def make_blueprint(workers: WorkerRegistry) -> Blueprint:
 
     @routes.get("/healthz")
     def healthz() -> Response:
-        return Response(json.dumps({"status": "ok"}), mimetype="application/json")
+        return jsonify({"status": "ok"})
 
     @routes.get("/readyz")
     def readyz() -> Response:
@@ -25,7 +25,6 @@ def make_blueprint(workers: WorkerRegistry) -> Blueprint:
                 "no_live_worker",
                 "No worker has been heard of; start one. Jobs are taken and wait until then.",
             )
-        document = {"status": "ready", "worker_processes": processes}
-        return Response(json.dumps(document), mimetype="application/json")
+        return jsonify({"status": "ready", "worker_processes": processes})
 
     return routes

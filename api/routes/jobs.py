@@ -1,6 +1,6 @@
 """`/jobs`: submit, list, look at, cancel, delete."""
 
-from flask import Blueprint, Response, json, request
+from flask import Blueprint, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks
@@ -35,7 +35,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         wanted = JobFilter(status=query.status, model=query.model, after=query.after)
         jobs, has_more = store.page(wanted, limit=query.limit)
         documents = [representations.job_document(job) for job in jobs]
-        return _json({"jobs": documents, "has_more": has_more})
+        return jsonify({"jobs": documents, "has_more": has_more})
 
     @routes.get("/jobs/<job_id>")
     def show(job_id: str) -> Response:
@@ -59,12 +59,9 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     return routes
 
 
-def _json(document: object, status: int = 200) -> Response:
-    return Response(json.dumps(document), status, mimetype="application/json")
-
-
 def _job_response(job: Job, applied: str | None = None, *, status: int = 200) -> Response:
-    response = _json(representations.job_document(job), status)
+    response = jsonify(representations.job_document(job))
+    response.status_code = status
     if applied:
         response.headers["Preference-Applied"] = applied
     if not job.has_ended:

@@ -1,6 +1,6 @@
 """`/models`: what can be scored with."""
 
-from flask import Blueprint, Response, json
+from flask import Blueprint, Response, jsonify
 
 from api import representations
 from shared.manifest import Manifest
@@ -16,13 +16,11 @@ def make_blueprint(repository: ModelRepository) -> Blueprint:
 
     @routes.get("/models")
     def list_models() -> Response:
-        models = [document(manifest) for manifest in repository.newest()]
-        return Response(json.dumps({"models": models}), mimetype="application/json")
+        return jsonify({"models": [document(manifest) for manifest in repository.newest()]})
 
     @routes.get("/models/<reference>")
     def show(reference: str) -> Response:
-        model = document(repository.resolve(reference))
-        return Response(json.dumps(model), mimetype="application/json")
+        return jsonify(document(repository.resolve(reference)))
 
     @routes.get("/models/<reference>/template.csv")
     def template(reference: str) -> Response:

@@ -60,7 +60,8 @@ def _stream(
     ndjson: Callable[[], Iterator[bytes]],
 ) -> Response:
     """A streamed answer in the format the caller likes best; CSV if there is no wish."""
-    media_type = request.accept_mimetypes.best_match([CSV, NDJSON])
+    wishes = request.accept_mimetypes
+    media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
     if media_type is None:
         raise NotAcceptable(f"There is {CSV} and {NDJSON}.")
     is_csv = media_type == CSV

@@ -54,6 +54,12 @@ class WorkerRegistry:
             seen = self._seen().values()
         return sum(processes for at, processes in seen if now - at <= DEAD_AFTER_SECONDS)
 
+    def is_live(self, worker: str) -> bool:
+        """Whether this worker was heard of lately."""
+        with translated_errors():
+            seen = self._seen()
+        return worker in seen and time.time() - seen[worker][0] <= DEAD_AFTER_SECONDS
+
     def window(self) -> int:
         """How many chunks one job may have queued or running at a time."""
         return max(MIN_WINDOW, CHUNKS_PER_PROCESS * self.live_processes())

@@ -1,0 +1,243 @@
+"""What the docs promise: examples give what they show, and tables hold what the code has."""
+
+import doctest
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from api import problems
+from api.app import create_app
+from examples.line.train import train as train_line
+from examples.petrol.train import train as train_petrol
+from shared import errors
+from shared.job_store.keys import JOB_KEY_SUFFIXES, JOBS, SPEEDS, WORKERS
+from shared.jobs import JobErrorCode, JobStatus
+from shared.settings import Settings
+from tests.contract import documents
+from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
+from tests.live_stack import Api, live_stack
+
+NOT_RUN = ("make ", "git ", ". .venv/")
+"""Commands of the docs that the stack of this test stands for."""
+
+ARCHITECTURE = DOCS / "explanation/architecture.md"
+ROW_ERROR_CODE = re.compile(r'code="(\w+)"|yield "(\w+)",|"", "(\w+)"')
+"""The places in `worker/` where row errors get their codes."""
+
+
+@pytest.fixture(scope="module")
+def workspace(run_directory: Path) -> Path:
+    """A directory that looks to the commands of the docs like the root of a clone."""
+    root = run_directory / "clone"
+    root.mkdir()
+    (root / "examples").symlink_to(ROOT / "examples")
+    train_line(root / "models")
+    train_petrol(root / "models")
+    return root
+
+
+@pytest.fixture(scope="module")
+def stack(workspace: Path, run_directory: Path) -> Iterator[Api]:
+    with live_stack(run_directory / "docs", workspace / "models") as api:
+        yield api
+
+
+# --- examples
+
+
+def send(stack: Api, request: Message, ids: JobIds) -> requests.Response:
+    method, path, _ = ids.translate(request.start).split(" ")
+    is_form = request.headers.get("Content-Type", "").startswith("multipart/")
+    body = request.body.replace("\n", "\r\n") if is_form else request.body
+    url = stack.url + path
+    return requests.request(method, url, headers=request.headers, data=body.encode(), timeout=60)
+
+
+@pytest.mark.timeout(180)
+def test_the_examples_of_the_http_reference_are_what_the_api_answers(stack: Api) -> None:
+    ids = JobIds()
+    for request, documented in documents.exchanges(HTTP):
+        answer = send(stack, request, ids)
+        ids.learn(documented.headers.get("Location", ""), answer.headers.get("Location", ""))
+        expected = Message(
+            start=documented.start,
+            headers=json.loads(ids.translate(json.dumps(documented.headers))),
+            body=ids.translate(documented.body),
+        )
+        assert answer.status_code == int(expected.start.split(" ")[1]), request.start
+        assert expected.headers.items() <= dict(answer.headers).items(), request.start
+        assert not expected.body or same_body(answer, expected.body), answer.text
+
+
+def same_body(answer: requests.Response, expected: str) -> bool:
+    if "json" not in answer.headers["Content-Type"] or "ndjson" in answer.headers["Content-Type"]:
+        return answer.text == expected
+    return bool(documents.masked(answer.json()) == documents.masked(json.loads(expected)))
+
+
+def run(command: str, *, stack: Api, cwd: Path, variables: dict[str, str]) -> str:
+    """What a command of the docs prints, both streams together."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "PYTHONPATH": str(ROOT), "ROWMILL_URL": stack.url, "NO_PROXY": "*"}
+    return subprocess.run(
+        ("sh", "-c", command.replace("http://127.0.0.1:8000", stack.url)),
+        cwd=cwd,
+        env={**os.environ, **own, **variables},
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ).stdout
+
+
+def perform(page: Path, *, stack: Api, cwd: Path) -> Iterator[tuple[str, str, str]]:
+    """Runs a page from top to bottom: each command, what it should print and what it printed."""
+    ids, variables = JobIds(), {}
+    for language, text in documents.blocks(page):
+        if language == "python":
+            (cwd / text.splitlines()[0].removeprefix("# ")).write_text(text)
+        for command, expected in documents.commands(text) if language == "console" else []:
+            if command.startswith(NOT_RUN):
+                continue
+            name, is_assignment, value = ids.translate(command).partition("=")
+            if is_assignment and name.isidentifier():
+                variables[name] = value
+                continue
+            printed = run(ids.translate(command), stack=stack, cwd=cwd, variables=variables)
+            ids.learn(expected, printed)
+            yield command, ids.translate(expected), printed
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not shutil.which("curl"), reason="the commands use curl")
+@pytest.mark.parametrize("page", ["tutorial/first-job.md", "how-to/publish-a-model.md"])
+def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:
+    checker = doctest.OutputChecker()
+    performed = list(perform(DOCS / page, stack=stack, cwd=workspace))
+
+    assert performed
+    for command, expected, printed in performed:
+        pattern = expected.replace("…", "...")
+        assert checker.check_output(pattern, printed, doctest.ELLIPSIS), (command, printed)
+
+
+# --- tables
+
+
+def test_every_route_is_in_the_reference_and_nothing_else() -> None:
+    app = create_app(Settings(redis_url="unix:///nowhere"))
+    routes = {
+        f"{method} {rule.rule.replace('<', '{').replace('>', '}')}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+    assert set(re.findall(r"^### `(.*)`$", HTTP.read_text(), re.MULTILINE)) == routes
+
+
+def default_text(name: str) -> str:
+    field = Settings.model_fields[name]
+    if field.default_factory is not None:
+        return "the embedded server"
+    default = field.default
+    text = str(default.get_secret_value() if hasattr(default, "get_secret_value") else default)
+    return f"`{text}`" if text else "–"
+
+
+def test_every_setting_is_in_the_reference_as_the_code_has_it() -> None:
+    expected = [
+        (
+            f"`ROWMILL_{name.upper()}`",
+            default_text(name),
+            " ".join((field.description or "").split()),
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+    assert documents.rows(DOCS / "reference/settings.md", "Settings")[: len(expected)] == expected
+
+
+def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iterator[type[Any]]:
+    yield base
+    for cls in base.__subclasses__():
+        if cls.__module__ == errors.__name__:
+            yield from error_classes(cls)
+
+
+def test_every_error_code_is_in_the_reference_with_its_status() -> None:
+    documented = {row[0].strip("`"): row[1] for row in documents.rows(HTTP, "Problems")}
+    never_sent = {"publish_failed", "model_load_failed", "job_ended"}
+    statuses = {cls.code: problems.status_of(cls.__new__(cls)).value for cls in error_classes()}
+
+    assert never_sent <= statuses.keys()
+    assert all(f"`{code}`" in HTTP.read_text() for code in never_sent)
+    for code in statuses.keys() - never_sent:
+        assert documented.get(code) == str(statuses[code]), code
+
+
+def test_every_code_of_a_row_error_is_in_the_reference() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "worker").glob("*.py"))
+    codes = {"".join(groups) for groups in ROW_ERROR_CODE.findall(source)}
+
+    assert set(documents.names(HTTP, "Row errors")) == codes
+
+
+@pytest.mark.parametrize(
+    ("heading", "values"), [("Job errors", JobErrorCode), ("Status", JobStatus)]
+)
+def test_every_state_and_job_error_is_in_the_reference(heading: str, values: Any) -> None:
+    assert set(documents.names(HTTP, heading)) == set(values)
+
+
+def test_every_field_of_the_job_object_is_in_the_reference() -> None:
+    example = next(documents.exchanges(HTTP))[1].body
+    document = json.loads(example)
+
+    assert set(documents.names(HTTP, "The job object")) == documents.member_paths(document)
+
+
+def test_every_redis_key_is_on_the_architecture_page() -> None:
+    keys = {f"job:{{id}}{suffix}" for suffix in JOB_KEY_SUFFIXES} | {JOBS, WORKERS, SPEEDS}
+
+    assert set(documents.names(ARCHITECTURE, "What lies in Redis")) == keys
+
+
+# --- names and links
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    named = set(re.findall(r"(?:`|\$ )(?:\w+=\w+ )?make ([a-z]+)", text))
+
+    assert named
+    assert named <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    known = documents.names(DOCS / "reference/settings.md", "Settings")
+    named = set(re.findall(r"ROWMILL_[A-Z_]+", "".join(page.read_text() for page in PAGES)))
+
+    assert named <= set(known)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
