@@ -11,7 +11,7 @@ def main() -> None:
     """
     # Imported here, because the client is at home where click and rich are not installed.
     try:
-        from rowmill.commands.root import root
+        from rowmill.commands import root
     except ModuleNotFoundError as error:
         sys.exit(f"Error: no module '{error.name}'; run: pip install 'rowmill[client]'")
     root(prog_name="rowmill")

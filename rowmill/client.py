@@ -1,26 +1,25 @@
-"""The client: submit tables, follow jobs, read models.
+"""The client: submit tables, wait for jobs, read results and models.
 
 client = Client("http://127.0.0.1:8000")
-client.submit("petrol.csv", model="petrol").wait().download("predictions.csv")
+job = client.wait(client.submit("petrol.csv", model="petrol").id)
+client.download(job.id, "predictions.csv")
 """
 
+import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 from urllib.parse import quote
 
-from rowmill.answers import read_json
-from rowmill.errors import UnexpectedAnswerError
-from rowmill.formats import ResultFormat
-from rowmill.job_handle import JobHandle, job_in, path_of
-from rowmill.jobs import Job
-from rowmill.json_object import MalformedAnswerError
+from rowmill.downloads import save
+from rowmill.errors import JobFailedError
+from rowmill.jobs import GOOD_END_STATUSES, Job, job_from_json
 from rowmill.models import Model, model_from_json
-from rowmill.polling import Clock
-from rowmill.sources import OnSent, Source, opened
-from rowmill.submission import SubmitOptions, query_of
-from rowmill.transport import Transport
+from rowmill.polling import HOLD_SECONDS, Clock, OnProgress, Sighting, wait_for_end
+from rowmill.transport import Transport, parsed, retry_after_seconds
+from rowmill.uploads import OnSent, Source, is_gzip, opened
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 """Where the local stack listens."""
@@ -28,17 +27,31 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """Silence of the server that counts as trouble. Intake may pause an upload while a queue drains."""
 
+Format = Literal["csv", "ndjson"]
+
+MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
+
+
+class SubmitOptions(TypedDict, total=False):
+    """Options of `POST /jobs`, by their names there; one that is absent or `None` isn't sent."""
+
+    model: str | None
+    output: str | None
+    join: Literal["none", "input"] | None
+    key: str | None
+    delimiter: str | None
+    error_threshold: int | None
+    expires_in: int | None
+    strict: bool | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobPage:
-    """Some of the caller's jobs, newest first; iterates over their handles."""
+    """Some of the jobs, newest first."""
 
-    jobs: tuple[JobHandle, ...]
+    jobs: tuple[Job, ...]
     has_more: bool
     """Whether there are older ones; `jobs(after=page.jobs[-1].id)` gives them."""
-
-    def __iter__(self) -> Iterator[JobHandle]:
-        return iter(self.jobs)
 
 
 class Client:
@@ -49,72 +62,53 @@ class Client:
         url: str = DEFAULT_URL,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         *,
-        api_key: str | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._transport = Transport(url, timeout_seconds=timeout, api_key=api_key)
+        self._transport = Transport(url, timeout_seconds=timeout)
         self._clock = clock or Clock()
 
-    def models(self) -> tuple[Model, ...]:
-        """All models the server can score with."""
-        answer = self._transport.fetch("GET", "/models")
-        try:
-            return tuple(model_from_json(item) for item in read_json(answer).children("models"))
-        except MalformedAnswerError as error:
-            raise UnexpectedAnswerError(answer.url, str(error)) from error
-
-    def model(self, name: str) -> Model:
-        """One model with its versions and signature. Raises `ProblemError` if there is none."""
-        answer = self._transport.fetch("GET", f"/models/{quote(name, safe='')}")
-        try:
-            return model_from_json(read_json(answer))
-        except MalformedAnswerError as error:
-            raise UnexpectedAnswerError(answer.url, str(error)) from error
-
     def submit(
-        self,
-        source: Source,
-        *,
-        model: str | None = None,
-        idempotency_key: str | None = None,
-        on_sent: OnSent | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> JobHandle:
-        """A handle on the new job; the source has been read to its end, in flat memory.
+        self, source: Source, *, on_sent: OnSent | None = None, **options: Unpack[SubmitOptions]
+    ) -> Job:
+        """The new job; the source, a CSV, has been read to its end, in flat memory.
 
-        A path's name tells its type: `.csv` (and any other) is CSV, `.ndjson`, `.json`, `.parquet`
-        and `.arrow` are what they say, and a further `.gz` is sent compressed as it is. Everything
-        else is sent as CSV. Raises `ProblemError` also when the server refuses before the end,
-        and `SourceError`.
+        A path that ends in `.gz` is sent compressed as it is. Raises `ProblemError`, also when
+        the server refuses before the end, and `SourceError`.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        with opened(source) as upload:
-            upload.on_sent = on_sent
-            answer = self._transport.upload(
-                "/jobs", upload, query=query_of(model, options), headers=headers
-            )
-        return self._handle(job_in(answer))
+        headers = {"Content-Type": "text/csv"}
+        if is_gzip(source):
+            headers["Content-Encoding"] = "gzip"
+        with opened(source, on_sent) as upload:
+            answer = self._transport.upload("/jobs", upload, query=_query(options), headers=headers)
+        return parsed(answer, job_from_json)
 
-    def predict(
-        self,
-        source: Source,
-        *,
-        model: str | None = None,
-        format: ResultFormat | str = ResultFormat.CSV,
-        timeout: float | None = None,
-        **options: Unpack[SubmitOptions],
-    ) -> bytes:
-        """The predictions of a source that fits into memory: submits, waits, downloads.
+    def wait(
+        self, job_id: str, *, timeout: float = math.inf, on_progress: OnProgress | None = None
+    ) -> Job:
+        """The job, once it has ended with predictions (all rows or some).
 
-        Rows that failed have no prediction but an `error`. Raises what `submit` and
-        `JobHandle.wait` raise.
+        Survives a server that is away for up to a minute. `on_progress` gets every sighting.
+        Raises `JobFailedError`, and `WaitTimeoutError` after `timeout` seconds.
         """
-        job = self.submit(source, model=model, **options).wait(timeout)
-        return b"".join(job.results(format))
+        job = wait_for_end(
+            lambda: self._look(job_id),
+            job_id,
+            clock=self._clock,
+            timeout_seconds=timeout,
+            on_progress=on_progress,
+        )
+        if job.status not in GOOD_END_STATUSES:
+            raise JobFailedError(job)
+        return job
 
-    def job(self, job_id: str) -> JobHandle:
-        """A handle on a job that exists. Raises `ProblemError` (404, 410) if it doesn't."""
-        return self._handle(job_in(self._transport.fetch("GET", path_of(job_id))))
+    def predict(self, source: Source, **options: Unpack[SubmitOptions]) -> bytes:
+        """The predictions as CSV, of a source that fits into memory: submits, waits, reads."""
+        job = self.wait(self.submit(source, **options).id)
+        return b"".join(self.results(job.id))
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now. Raises `ProblemError` (404, 410) if there is none."""
+        return parsed(self._transport.fetch("GET", _path(job_id)), job_from_json)
 
     def jobs(
         self,
@@ -124,19 +118,42 @@ class Client:
         limit: int | None = None,
         after: str | None = None,
     ) -> JobPage:
-        """The caller's jobs, newest first; `after` is the id of the last one already seen."""
-        given = {"status": status, "model": model, "limit": limit, "after": after}
-        query = {name: str(value) for name, value in given.items() if value is not None}
-        answer = self._transport.fetch("GET", "/jobs", query=query)
-        try:
-            body = read_json(answer)
-            jobs = tuple(self._handle(job_in(answer, item)) for item in body.children("jobs"))
-            return JobPage(jobs=jobs, has_more=body.is_true("has_more"))
-        except MalformedAnswerError as error:
-            raise UnexpectedAnswerError(answer.url, str(error)) from error
+        """The jobs, newest first; `after` is the id of the last one already seen."""
+        query = _query({"status": status, "model": model, "limit": limit, "after": after})
+        return parsed(self._transport.fetch("GET", "/jobs", query=query), _page_from_json)
+
+    def results(self, job_id: str, format: Format = "csv") -> Iterator[bytes]:
+        """The predictions of a job that has ended, in input order, in blocks."""
+        return self._stream(job_id, "results", format)
+
+    def download(self, job_id: str, path: str | os.PathLike[str], format: Format = "csv") -> None:
+        """Writes the predictions of a job that has ended to a file, whole or not at all."""
+        save(self.results(job_id, format), path)
+
+    def errors(self, job_id: str, format: Format = "csv") -> Iterator[bytes]:
+        """The row errors in blocks: `row, line, column, code, message`."""
+        return self._stream(job_id, "errors", format)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stops the job; idempotent, finished rows stay readable."""
+        return parsed(self._transport.fetch("POST", _path(job_id) + "/cancel"), job_from_json)
+
+    def delete(self, job_id: str) -> None:
+        """Cancels the job if need be and frees its data at once."""
+        self._transport.fetch("DELETE", _path(job_id))
+
+    def models(self) -> tuple[Model, ...]:
+        """All models the server can score with."""
+        answer = self._transport.fetch("GET", "/models")
+        return parsed(answer, lambda body: tuple(map(model_from_json, body["models"])))
+
+    def model(self, name: str) -> Model:
+        """One model with its versions and signature. Raises `ProblemError` if there is none."""
+        answer = self._transport.fetch("GET", f"/models/{quote(name, safe='')}")
+        return parsed(answer, model_from_json)
 
     def close(self) -> None:
-        """Closes the connections; handles of this client are of no more use."""
+        """Closes the connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -150,5 +167,31 @@ class Client:
     ) -> None:
         self.close()
 
-    def _handle(self, job: Job) -> JobHandle:
-        return JobHandle(job, transport=self._transport, clock=self._clock)
+    def _look(self, job_id: str) -> Sighting:
+        headers = {"Prefer": f"wait={HOLD_SECONDS}"}
+        answer = self._transport.fetch("GET", _path(job_id), headers=headers)
+        was_held = "Preference-Applied" in answer.headers
+        pause_seconds = 0.0 if was_held else retry_after_seconds(answer)
+        return Sighting(job=parsed(answer, job_from_json), pause_seconds=pause_seconds)
+
+    def _stream(self, job_id: str, what: str, format: Format) -> Iterator[bytes]:
+        headers = {"Accept": MEDIA_TYPES[format]}
+        return self._transport.stream(f"{_path(job_id)}/{what}", headers=headers)
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+# `Any`: the values of a TypedDict, and JSON as it came.
+def _query(options: Any) -> dict[str, str]:
+    """The options that are given; booleans as JSON spells them."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in given.items()
+    }
+
+
+def _page_from_json(body: Any) -> JobPage:
+    return JobPage(jobs=tuple(map(job_from_json, body["jobs"])), has_more=body["has_more"])

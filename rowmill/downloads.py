@@ -9,39 +9,28 @@ from typing import BinaryIO
 
 from rowmill.errors import OutputError
 
-Target = str | os.PathLike[str] | BinaryIO
-"""A path, or a file opened in binary mode."""
 
-
-def save(blocks: Iterable[bytes], target: Target) -> int:
-    """Writes all blocks and gives their bytes. A path gets its file at the end, atomically.
+def save(blocks: Iterable[bytes], path: str | os.PathLike[str]) -> None:
+    """Writes all blocks to a file that is there only when it is whole.
 
     If anything fails, a file at the path stays as it was. A path that is no regular file, such as
     a pipe, is written to directly. Raises `OutputError` and what the blocks raise.
     """
-    if not isinstance(target, (str, os.PathLike)):
-        return _write(blocks, target)
-    path = Path(target).resolve()  # a link stays a link: the file behind it is replaced
-    with _writing(path), _file_for(path) as file:
-        return _write(blocks, file)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
+    path = Path(path)
+    is_special = path.exists() and not path.is_file()
     try:
-        yield
+        # Resolved, so a link stays a link: the file behind it is replaced.
+        with path.open("wb") if is_special else _aside(path.resolve()) as file:
+            write(blocks, file)
     except OSError as error:
         raise OutputError(str(path), error.strerror or str(error)) from error
 
 
-@contextmanager
-def _file_for(path: Path) -> Iterator[BinaryIO]:
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-    else:
-        with _aside(path) as file:
-            yield file
+def write(blocks: Iterable[bytes], file: BinaryIO) -> None:
+    """Writes all blocks to an open file."""
+    for block in blocks:
+        file.write(block)
+    file.flush()
 
 
 @contextmanager
@@ -54,11 +43,3 @@ def _aside(path: Path) -> Iterator[BinaryIO]:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _write(blocks: Iterable[bytes], file: BinaryIO) -> int:
-    written_bytes = 0
-    for block in blocks:
-        file.write(block)
-        written_bytes += len(block)
-    return written_bytes

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from rowmill.json_object import JsonObject, MalformedAnswerError
+from typing import Any
 
 
 class JobStatus(StrEnum):
@@ -18,48 +17,10 @@ class JobStatus(StrEnum):
     PARTIALLY_SUCCEEDED = "partially_succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    EXPIRED = "expired"
 
 
-END_STATUSES = frozenset(
-    {
-        JobStatus.SUCCEEDED,
-        JobStatus.PARTIALLY_SUCCEEDED,
-        JobStatus.FAILED,
-        JobStatus.CANCELLED,
-        JobStatus.EXPIRED,
-    }
-)
-"""States that never change any more, but for expiry."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Rows by fate: `succeeded + failed + pending = total`."""
-
-    total: int
-    succeeded: int
-    failed: int
-    pending: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far and how fast; `None` where the server can't tell yet."""
-
-    ratio: float
-    rows_per_second: float | None
-    eta_seconds: float | None
-    chunks_done: int
-    chunks_total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFailure:
-    """Why a job failed."""
-
-    code: str
-    detail: str
+GOOD_END_STATUSES = frozenset({JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED})
+END_STATUSES = GOOD_END_STATUSES | {JobStatus.FAILED, JobStatus.CANCELLED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +29,23 @@ class Job:
 
     id: str
     status: JobStatus
-    model_name: str
-    model_version: str
-    counts: Counts
-    progress: Progress
-    created_at: datetime | None
-    started_at: datetime | None
+    model: str
+    """The model version as a model reference, `name:version`."""
+    total: int
+    """Rows taken in so far; it grows while the job is `receiving`."""
+    succeeded: int
+    failed: int
+    ratio: float
+    """Rows done of those taken in, 0 to 1."""
+    rows_per_second: float | None
+    eta_seconds: float | None
+    created_at: datetime
     finished_at: datetime | None
-    expires_at: datetime | None
-    failure: JobFailure | None
-    warnings: tuple[str, ...]
+    expires_at: datetime
+    error_detail: str
+    """Why the job failed as a whole; empty if it didn't."""
     document: Mapping[str, object]
-    """The whole answer, for fields this client doesn't know."""
+    """The whole answer."""
 
     @property
     def has_ended(self) -> bool:
@@ -87,75 +53,36 @@ class Job:
         return self.status in END_STATUSES
 
     @property
-    def model(self) -> str:
-        """The model version as a model reference, `name:version`."""
-        return f"{self.model_name}:{self.model_version}"
+    def rows_done(self) -> int:
+        """Rows that have a prediction or an error."""
+        return self.succeeded + self.failed
 
     @property
     def duration_seconds(self) -> float | None:
         """From creation to the end; `None` before the end."""
-        if self.created_at is None or self.finished_at is None:
+        if self.finished_at is None:
             return None
         return (self.finished_at - self.created_at).total_seconds()
 
 
-def job_from_json(body: JsonObject) -> Job:
-    """The job in an answer. Raises `MalformedAnswerError`."""
-    model = body.child("model")
+# `Any`: JSON as it came.
+def job_from_json(document: Any) -> Job:
+    """The job in an answer. Raises KeyError, TypeError or ValueError if there is none."""
+    model, counts, progress = document["model"], document["counts"], document["progress"]
+    finished_at = document["finished_at"]
     return Job(
-        id=body.required_text("id"),
-        status=_status(body.required_text("status")),
-        model_name=model.text("name"),
-        model_version=model.text("version"),
-        counts=_counts(body.child("counts")),
-        progress=_progress(body.child("progress")),
-        created_at=body.moment("created_at"),
-        started_at=body.moment("started_at"),
-        finished_at=body.moment("finished_at"),
-        expires_at=body.moment("expires_at"),
-        failure=_failure(body),
-        warnings=tuple(_warning(item) for item in body.items("warnings")),
-        document=body.fields,
+        id=document["id"],
+        status=JobStatus(document["status"]),
+        model=f"{model['name']}:{model['version']}",
+        total=int(counts["total"]),
+        succeeded=int(counts["succeeded"]),
+        failed=int(counts["failed"]),
+        ratio=float(progress["ratio"]),
+        rows_per_second=progress["rows_per_second"],
+        eta_seconds=progress["eta_seconds"],
+        created_at=datetime.fromisoformat(document["created_at"]),
+        finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
+        expires_at=datetime.fromisoformat(document["expires_at"]),
+        error_detail=document["error"]["detail"] if document["error"] else "",
+        document=document,
     )
-
-
-def _status(text: str) -> JobStatus:
-    try:
-        return JobStatus(text)
-    except ValueError:
-        raise MalformedAnswerError("status", "a known state") from None
-
-
-def _counts(body: JsonObject) -> Counts:
-    return Counts(
-        total=body.integer("total"),
-        succeeded=body.integer("succeeded"),
-        failed=body.integer("failed"),
-        pending=body.integer("pending"),
-    )
-
-
-def _progress(body: JsonObject) -> Progress:
-    return Progress(
-        ratio=body.number("ratio"),
-        rows_per_second=body.optional_number("rows_per_second"),
-        eta_seconds=body.optional_number("eta_seconds"),
-        chunks_done=body.integer("chunks_done"),
-        chunks_total=body.integer("chunks_total"),
-    )
-
-
-def _failure(body: JsonObject) -> JobFailure | None:
-    if body.fields.get("error") is None:
-        return None
-    error = body.child("error")
-    return JobFailure(
-        code=error.required_text("code"), detail=error.text("detail") or error.text("message")
-    )
-
-
-def _warning(item: object) -> str:
-    if isinstance(item, str):
-        return item
-    warning = JsonObject(item, "warnings")
-    return warning.text("detail") or warning.text("message") or warning.text("code")

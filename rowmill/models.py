@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from rowmill.json_object import JsonObject
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class Feature:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A named model with its versions, oldest first, and the latest version's documentation."""
+    """A named model with its versions, oldest first, and what the latest one takes and gives."""
 
     name: str
     versions: tuple[str, ...]
@@ -34,33 +33,28 @@ class Model:
     outputs: tuple[str, ...]
     """What `output` may ask for."""
     document: Mapping[str, object]
-    """The whole answer, for fields this client doesn't know."""
+    """The whole answer."""
 
 
-def model_from_json(body: JsonObject) -> Model:
-    """The model in an answer. Raises `MalformedAnswerError`."""
-    signature = body.child("signature")
+# `Any`: JSON as it came.
+def model_from_json(document: Any) -> Model:
+    """The model in an answer. Raises KeyError or TypeError if there is none."""
+    signature = document["signature"]
     return Model(
-        name=body.required_text("name"),
-        versions=tuple(_version(item) for item in body.items("versions")),
-        latest=body.text("latest"),
-        description=body.text("description"),
-        metrics=body.child("metrics").fields,
-        features=tuple(map(_feature, signature.children("features"))),
-        outputs=tuple(signature.child("outputs").fields),
-        document=body.fields,
-    )
-
-
-def _version(item: object) -> str:
-    """A version is listed by its name alone or as an object that holds it."""
-    return item if isinstance(item, str) else JsonObject(item, "versions").required_text("version")
-
-
-def _feature(body: JsonObject) -> Feature:
-    return Feature(
-        name=body.required_text("name"),
-        dtype=body.text("dtype"),
-        is_nullable=body.is_true("nullable"),
-        example=body.fields.get("example"),
+        name=document["name"],
+        versions=tuple(document["versions"]),
+        latest=document["latest"],
+        description=document["description"],
+        metrics=document["metrics"],
+        features=tuple(
+            Feature(
+                name=feature["name"],
+                dtype=feature["dtype"],
+                is_nullable=feature["nullable"],
+                example=feature["example"],
+            )
+            for feature in signature["features"]
+        ),
+        outputs=tuple(signature["outputs"]),
+        document=document,
     )

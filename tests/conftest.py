@@ -53,7 +53,11 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
     publish(linear.fit(sample, y), name="linear", sample=sample, repository=repository)
 
     people = pd.DataFrame(
-        {"age": [20, 30, 40, 50], "city": ["Bonn", "Kiel", "Bonn", "Ulm"], "member": [True, False] * 2}
+        {
+            "age": [20, 30, 40, 50],
+            "city": ["Bonn", "Kiel", "Bonn", "Ulm"],
+            "member": [True, False] * 2,
+        }
     )
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="error"), ["city"]), remainder="passthrough"

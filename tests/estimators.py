@@ -15,7 +15,7 @@ class Echo(RegressorMixin, BaseEstimator):
     def __init__(self, seconds_per_row: float = 0.0) -> None:
         self.seconds_per_row = seconds_per_row
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> "Echo":
+    def fit(self, X: pd.DataFrame, y: object = None) -> "Echo":  # noqa: ARG002
         self.feature_names_in_ = np.asarray(X.columns)
         self.n_features_in_ = len(X.columns)
         return self

@@ -36,14 +36,17 @@ class Api:
     pid: int
 
     def submit(
-        self, body: bytes | str, *, wait: int = 20, headers: dict[str, str] | None = None, **query: str
+        self,
+        body: bytes | str,
+        *,
+        wait: int = 20,
+        headers: dict[str, str] | None = None,
+        **query: str,
     ) -> requests.Response:
         """Post a CSV and wait for the job's end; the answer, whatever it is."""
         data = body.encode() if isinstance(body, str) else body
         sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
-        return requests.post(
-            f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=60
-        )
+        return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=60)
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(f"{self.url}{path}", headers=headers, timeout=60)
@@ -63,9 +66,7 @@ def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, 
 
 
 @contextmanager
-def process(
-    *command: str, env: dict[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def process(*command: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process that is asked to stop at the end, and made to if it does not."""
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -90,7 +91,7 @@ def process(
 @contextmanager
 def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
     """A running API on a free port."""
-    env = env | {"ROWMILL_PORT": str(_free_port())}
+    env = env | {"ROWMILL_PORT": str(free_port())}
     url = f"http://127.0.0.1:{env['ROWMILL_PORT']}"
     with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
                  env=env, log=log) as child:  # fmt: skip
@@ -121,7 +122,8 @@ def live_stack(directory: Path, models_dir: Path, **settings: str) -> Iterator[A
         yield api
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

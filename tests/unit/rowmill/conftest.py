@@ -12,7 +12,6 @@ import pytest
 
 from rowmill.client import Client
 from rowmill.jobs import Job, job_from_json
-from rowmill.json_object import JsonObject
 from rowmill.polling import Clock
 
 JobFactory = Callable[..., dict[str, Any]]
@@ -26,8 +25,6 @@ class Answer:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     is_early: bool = False
-    stays_open: bool = False
-    """Whether an early answer's connection stays open, its body unread."""
     is_silent: bool = False
     """Whether the answer never comes."""
     claimed_bytes: int | None = None
@@ -96,8 +93,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.body)
-        if answer.stays_open:
-            self.server.is_over.wait(timeout=30)
         self.close_connection = answer.is_early or answer.claimed_bytes is not None
 
     def read_body(self) -> bytes:
@@ -202,6 +197,6 @@ def make_job(job_document: JobFactory) -> Callable[..., Job]:
     """Makes a job as the client parses it; takes what `job_document` takes."""
 
     def make(*args: Any, **changes: Any) -> Job:
-        return job_from_json(JsonObject(job_document(*args, **changes)))
+        return job_from_json(job_document(*args, **changes))
 
     return make

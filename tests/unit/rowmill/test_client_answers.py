@@ -1,22 +1,16 @@
 """What the client makes of the server's answers, good and bad."""
 
 import socket
-from datetime import UTC, datetime
 
 import pytest
-import requests
 
-from rowmill.answers import granted_wait_seconds, retry_after_seconds
 from rowmill.client import Client
 from rowmill.errors import (
-    ConnectionFailedError,
-    ConnectionLostError,
     InvalidUrlError,
     ProblemError,
+    TransportError,
     UnexpectedAnswerError,
 )
-
-NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 
 PETROL = {
     "name": "petrol",
@@ -31,55 +25,21 @@ PETROL = {
 }
 
 
-def answer_with(**headers: str) -> requests.Response:
-    answer = requests.Response()
-    answer.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("3", 3),
-        ("0", 0),
-        ("Wed, 01 Jan 2025 12:00:30 GMT", 30),
-        ("Wed, 01 Jan 2025 11:00:00 GMT", 0),
-        ("soon", None),
-        ("", None),
-        ("-1", None),
-    ],
-)
-def test_retry_after_is_read_as_seconds_and_as_a_date(header, seconds):
-    assert retry_after_seconds(answer_with(Retry_After=header), now=NOON) == seconds
-
-
-@pytest.mark.parametrize(("header", "seconds"), [("wait=5", 5), ("a=1, wait=7", 7), ("", 0)])
-def test_the_wait_that_was_granted_is_read(header, seconds):
-    assert granted_wait_seconds(answer_with(Preference_Applied=header)) == seconds
-
-
 def test_a_problem_document_becomes_an_error_with_all_it_says(client, server):
     missing = {"row": None, "line": 1, "column": "tax", "code": "missing_column", "detail": "No."}
-    document = {"title": "Bad", "status": 422, "code": "header_mismatch", "detail": "It differs."}
-    server.say("GET", "/models", status=422, json_body={**document, "errors": [missing]})
+    document = {"code": "header_mismatch", "detail": "It\ndiffers.", "errors": [missing]}
+    server.say("GET", "/models", status=422, json_body=document)
 
-    with pytest.raises(ProblemError) as caught:
+    with pytest.raises(ProblemError, match=r"^It differs\.$") as caught:
         client.models()
 
-    error = caught.value
-    assert (error.status, error.code, error.title) == (422, "header_mismatch", "Bad")
-    assert (error.errors[0].column, error.errors[0].line, error.errors[0].row) == ("tax", 1, None)
-    assert str(error) == "It differs. No."
+    assert (caught.value.status, caught.value.code) == (422, "header_mismatch")
+    assert caught.value.document["errors"] == [missing]
 
 
 def test_a_problem_says_when_to_try_again(client, server):
-    server.say(
-        "GET",
-        "/models",
-        status=429,
-        json_body={"code": "queue_full", "detail": "Full."},
-        headers={"Retry-After": "12"},
-    )
+    problem = {"code": "store_full", "detail": "Full."}
+    server.say("GET", "/models", status=429, json_body=problem, headers={"Retry-After": "12"})
 
     with pytest.raises(ProblemError, match=r"^Full\. Try again in 12 s\.$") as caught:
         client.models()
@@ -87,19 +47,18 @@ def test_a_problem_says_when_to_try_again(client, server):
     assert caught.value.retry_after_seconds == 12
 
 
-@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"[]", b'{"code": 3}', b""])
+@pytest.mark.parametrize("body", [b"<html>Bad Gateway</html>", b"[]", b"{}", b""])
 def test_an_error_of_a_proxy_is_told_by_its_status(client, server, body):
-    server.say("GET", "/models", status=502, body=body)
+    later = "Wed, 01 Jan 2025 12:00:30 GMT"
+    server.say("GET", "/models", status=502, body=body, headers={"Retry-After": later})
 
-    with pytest.raises(ProblemError, match="answered 502 Bad Gateway") as caught:
+    with pytest.raises(ProblemError, match=r"answered 502 Bad Gateway\.$") as caught:
         client.models()
 
     assert caught.value.code == "http_502"
 
 
-@pytest.mark.parametrize(
-    "body", [b"<html>hello</html>", b"[1]", b'{"id": 1, "status": "running"}', b'{"id": "job_1"}']
-)
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b"3", b'{"id": "job_1"}'])
 def test_an_answer_of_some_other_service_is_called_that(client, server, body):
     server.say("GET", "/jobs/job_1", body=body)
 
@@ -114,13 +73,20 @@ def test_a_redirect_is_not_followed_but_told(client, server):
         client.submit(b"a\n1\n")
 
 
-def test_no_server_is_an_error_of_its_own():
+def test_no_server_is_told_with_the_systems_reason():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: nothing else can take the port
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
 
-        with Client(url) as client, pytest.raises(ConnectionFailedError, match="refused"):
+        with Client(url) as client, pytest.raises(TransportError, match=r"Can't .* refused"):
             client.models()
+
+
+def test_an_answer_that_breaks_off_is_a_lost_connection(client, server):
+    server.say("GET", "/models", body=b'{"models"', claimed_bytes=100)
+
+    with pytest.raises(TransportError, match="broke off"):
+        client.models()
 
 
 @pytest.mark.parametrize(
@@ -144,23 +110,17 @@ def test_models_are_read_with_their_features(client, server):
     (model,) = client.models()
 
     assert (model.name, model.versions, model.latest) == ("petrol", ("1", "2"), "2")
-    assert (model.outputs, model.features[0].name) == (("predict",), "tax")
+    assert model.outputs == ("predict",)
     assert str(model.features[0]) == "tax (float64, may be empty, like 9.0)"
 
 
-def test_one_model_is_read_by_its_name(client, server):
-    server.say("GET", "/models/petrol", json_body=PETROL)
-
-    assert client.model("petrol").metrics == {"r2": 0.9}
-
-
-def test_a_page_of_jobs_iterates_over_handles(client, server, job_document):
+def test_a_page_of_jobs_asks_for_what_is_given_alone(client, server, job_document):
     jobs = [job_document(id="job_2"), job_document(id="job_1")]
     server.say("GET", "/jobs", json_body={"jobs": jobs, "has_more": True})
 
     page = client.jobs(status="running", limit=2)
 
-    assert [job.id for job in page] == ["job_2", "job_1"]
+    assert [job.id for job in page.jobs] == ["job_2", "job_1"]
     assert page.has_more
     assert server.requests[0].target == "/jobs?status=running&limit=2"
 
@@ -171,26 +131,15 @@ def test_an_odd_id_stays_one_part_of_the_path(client, server, job_document):
     assert client.job("a/b?").id == "a/b?"
 
 
-def test_cancel_and_delete_tell_the_server(client, server, job_document):
-    server.say("GET", "/jobs/job_1", json_body=job_document())
-    server.say("POST", "/jobs/job_1/cancel", status=202, json_body=job_document("cancelled"))
+def test_delete_tells_the_server(client, server):
     server.say("DELETE", "/jobs/job_1", status=204)
-    job = client.job("job_1")
 
-    assert job.cancel().status == "cancelled"
-    job.delete()
+    client.delete("job_1")
 
-    assert [request.method for request in server.requests] == ["GET", "POST", "DELETE"]
+    assert server.requests[0].method == "DELETE"
 
 
-def test_an_answer_that_breaks_off_is_a_lost_connection(client, server):
-    server.say("GET", "/models", body=b'{"models": [', claimed_bytes=100)
-
-    with pytest.raises(ConnectionLostError):
-        client.models()
-
-
-def test_predict_gives_the_results_as_bytes(client, server, job_document):
+def test_predict_goes_from_source_to_predictions(client, server, job_document):
     server.say("POST", "/jobs", status=202, json_body=job_document("queued"))
     server.say("GET", "/jobs/job_1", json_body=job_document("succeeded", succeeded=10))
     server.say("GET", "/jobs/job_1/results", body=b"row,prediction\n1,2\n")

@@ -3,13 +3,12 @@
 import gzip
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rowmill.client import Client
-from rowmill.errors import AnswerTimeoutError, ConnectionLostError, ProblemError, SourceError
+from rowmill.errors import ProblemError, SourceError, TransportError
 
 TOO_LARGE = {
     "type": "about:blank",
@@ -36,9 +35,23 @@ def large_file(tmp_path: Path) -> Path:
     return path
 
 
-def endless() -> Iterator[bytes]:
-    while True:
-        yield bytes(64 * 1024)
+class Endless(io.RawIOBase):
+    """A pipe that never ends."""
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
+
+
+class Broken(io.RawIOBase):
+    """A pipe that fails after some bytes."""
+
+    is_read = False
+
+    def read(self, _size: int = -1) -> bytes:
+        if self.is_read:
+            raise OSError(5, "Input/output error")
+        self.is_read = True
+        return b"a\n"
 
 
 def test_a_path_is_sent_whole_with_its_length_and_type(client, accepting, tmp_path):
@@ -67,32 +80,13 @@ def test_a_gz_path_is_sent_compressed_as_it_is(client, accepting, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "media_type"),
-    [
-        ("in.ndjson", "application/x-ndjson"),
-        ("in.json", "application/json"),
-        ("in.parquet", "application/vnd.apache.parquet"),
-        ("in.txt", "text/csv"),
-    ],
-)
-def test_a_paths_name_tells_its_type(client, accepting, tmp_path, name, media_type):
-    path = tmp_path / name
-    path.write_bytes(b"content")
-
-    client.submit(path)
-
-    assert accepting.requests[0].headers["Content-Type"] == media_type
-
-
-@pytest.mark.parametrize(
     "source",
     [
         b"a\n1\n",
         io.BytesIO(b"a\n1\n"),
-        iter([b"a\n", b"", b"1\n"]),
         gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(b"a\n1\n"))),
     ],
-    ids=["bytes", "file", "blocks", "file of unknown length"],
+    ids=["bytes", "file", "file whose length is not its size"],
 )
 def test_every_kind_of_source_arrives_whole(client, accepting, source):
     client.submit(source)
@@ -129,48 +123,32 @@ def test_an_empty_file_reaches_the_server_which_refuses_it(client, accepting, tm
 
 
 def test_options_go_into_the_query_and_absent_ones_do_not(client, accepting):
-    client.submit(
-        b"a\n1\n", model="m@champion", join="input", key=None, strict=True, delimiter="\t"
-    )
+    client.submit(b"a\n1\n", model="m:2", join="input", key=None, strict=True, delimiter="\t")
 
-    query = "model=m%40champion&join=input&strict=true&delimiter=%09"
+    query = "model=m%3A2&join=input&strict=true&delimiter=%09"
     assert accepting.requests[0].target == f"/jobs?{query}"
 
 
 def test_the_sent_bytes_are_told_as_they_go(client, accepting):
     told: list[int] = []
 
-    client.submit(iter([b"12", b"345"]), on_sent=told.append)
+    client.submit(bytes(600 * 1024), on_sent=told.append)
 
-    assert told == [2, 5]
-
-
-def test_an_api_key_and_an_idempotency_key_go_into_headers(accepting):
-    with Client(accepting.url, api_key="secret") as client:
-        client.submit(b"a\n1\n", idempotency_key="once")
-
-    headers = accepting.requests[0].headers
-    assert headers["Authorization"] == "Bearer secret"
-    assert headers["Idempotency-Key"] == "once"
+    assert told == [256 * 1024, 512 * 1024, 600 * 1024]
 
 
-@pytest.mark.parametrize("stays_open", [False, True], ids=["closes", "stays open, reads nothing"])
 @pytest.mark.parametrize("is_sized", [False, True], ids=["chunked", "with length"])
-def test_a_refusal_in_the_middle_of_the_upload_is_heard(
-    client, server, large_file, stays_open, is_sized
-):
-    server.say(
-        "POST", "/jobs", status=413, json_body=TOO_LARGE, is_early=True, stays_open=stays_open
-    )
+def test_a_refusal_in_the_middle_of_the_upload_is_heard(client, server, large_file, is_sized):
+    server.say("POST", "/jobs", status=413, json_body=TOO_LARGE, is_early=True)
 
     with pytest.raises(ProblemError) as caught:
-        client.submit(large_file if is_sized else endless())
+        client.submit(large_file if is_sized else Endless())
 
     assert (caught.value.status, caught.value.code) == (413, "body_too_large")
 
 
 def test_after_a_refusal_the_client_is_as_good_as_new(client, server, large_file, job_document):
-    server.say("POST", "/jobs", status=413, json_body=TOO_LARGE, is_early=True, stays_open=True)
+    server.say("POST", "/jobs", status=413, json_body=TOO_LARGE, is_early=True)
     server.say("POST", "/jobs", status=202, json_body=job_document("queued"))
 
     with pytest.raises(ProblemError):
@@ -182,7 +160,7 @@ def test_after_a_refusal_the_client_is_as_good_as_new(client, server, large_file
 def test_a_server_that_hangs_up_without_a_word_is_a_lost_connection(client, server, large_file):
     server.say("POST", "/jobs", is_early=True, status=200, claimed_bytes=100)
 
-    with pytest.raises(ConnectionLostError):
+    with pytest.raises(TransportError, match="broke off"):
         client.submit(large_file)
 
 
@@ -190,17 +168,13 @@ def test_a_server_that_hangs_up_without_a_word_is_a_lost_connection(client, serv
 def test_a_server_that_falls_silent_is_given_up(server, large_file, is_early):
     server.say("POST", "/jobs", is_early=is_early, is_silent=True)
 
-    with Client(server.url, timeout=0.3) as client, pytest.raises(AnswerTimeoutError):
+    with Client(server.url, timeout=0.3) as client, pytest.raises(TransportError, match="silent"):
         client.submit(large_file if is_early else b"a\n1\n")
 
 
 def test_a_source_that_breaks_is_no_trouble_of_the_connection(client, accepting):
-    def breaking() -> Iterator[bytes]:
-        yield b"a\n"
-        raise OSError(5, "Input/output error")
-
     with pytest.raises(SourceError, match="Input/output error"):
-        client.submit(breaking())
+        client.submit(Broken())
 
 
 def test_a_file_that_shrinks_while_it_is_sent_is_named(client, accepting, tmp_path):
@@ -214,10 +188,15 @@ def test_a_file_that_shrinks_while_it_is_sent_is_named(client, accepting, tmp_pa
 def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(client, accepting, tmp_path):
     path = tmp_path / "log.csv"
     path.write_bytes(bytes(300 * 1024))
+    told: list[int] = []
 
-    client.submit(path, on_sent=lambda sent_bytes: path.write_bytes(bytes(900 * 1024)))
+    def grow(sent_bytes: int) -> None:
+        told.append(sent_bytes)
+        path.write_bytes(bytes(900 * 1024))
 
-    assert len(accepting.requests[0].body) == 300 * 1024
+    client.submit(path, on_sent=grow)
+
+    assert told == [256 * 1024, 300 * 1024]
 
 
 def test_a_missing_file_and_a_text_file_are_refused_before_anything_is_sent(client, server):

@@ -11,7 +11,6 @@ from rowmill.errors import InvalidUrlError, RowmillError, SourceError, Transport
 class ExitCode(IntEnum):
     """What the process says to its caller."""
 
-    GOOD = 0
     FAILED = 1
     USAGE = 2
     SOME_ROWS_FAILED = 3
@@ -19,17 +18,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_code_of(error: RowmillError) -> ExitCode:
-    """The exit code an error ends the process with."""
-    if isinstance(error, TransportError):
-        return ExitCode.NO_SERVER
-    if isinstance(error, (InvalidUrlError, SourceError)):
-        return ExitCode.USAGE
-    return ExitCode.FAILED
-
-
 class FailingGroup(click.Group):
-    """A group whose commands may raise the client's errors."""
+    """A group whose commands may raise the client's errors; each becomes one line."""
 
     # `Any`, as click declares it: whatever the command's function returns.
     def invoke(self, ctx: click.Context) -> Any:
@@ -37,4 +27,13 @@ class FailingGroup(click.Group):
             return super().invoke(ctx)
         except RowmillError as error:
             click.echo("Error: " + " ".join(str(error).split()), err=True)
-            raise click.exceptions.Exit(exit_code_of(error)) from error
+            raise click.exceptions.Exit(_exit_code(error)) from error
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _exit_code(error: RowmillError) -> ExitCode:
+    if isinstance(error, TransportError):
+        return ExitCode.NO_SERVER
+    is_usage = isinstance(error, (InvalidUrlError, SourceError))
+    return ExitCode.USAGE if is_usage else ExitCode.FAILED

@@ -1,0 +1,1 @@
+"""How Rowmill is run: the local stack, and what the containers share with it."""

@@ -1,0 +1,33 @@
+# ruff: noqa: N999  (Gunicorn's own name for its configuration)
+"""Gunicorn as the local stack and the API's image run it.
+
+`GUNICORN_CMD_ARGS` overrides any line, for example `GUNICORN_CMD_ARGS="--access-logfile -"`.
+"""
+
+from pathlib import Path
+
+from shared.settings import Settings
+
+_settings = Settings()
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (Gunicorn makes a private file in it)
+
+bind = f"{_settings.host}:{_settings.port}"
+
+# One process: the API moves bytes and waits, so threads serve it, and one process keeps its peak
+# memory the peak of the API. More capacity is another container.
+worker_class = "gthread"
+workers = 1
+threads = 32
+
+# Uploads and `Prefer: wait` may be under way when TERM arrives; whoever stops the API waits longer.
+graceful_timeout = 20
+
+# The heartbeat is a file whose time is touched; on a slow disk that alone can block a worker.
+worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
+
+# Off: one line per poll buries the events. Rowmill's own log has one line per job.
+accesslog = None
+
+# Gunicorn's control socket would be one file per user account: two stacks would share it, and a
+# container's read-only root has no place for it. Signals are all we need.
+control_socket_disable = True

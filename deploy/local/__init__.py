@@ -1,0 +1,1 @@
+"""The stack on one machine without Docker: Redis, API, workers and Flower under supervisord."""

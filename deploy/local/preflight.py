@@ -1,0 +1,61 @@
+"""What must be true before the local stack is started; else there is one clear line."""
+
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+
+from deploy.local.processes import MAX_SOCKET_PATH_BYTES
+from shared.errors import RowmillError
+from shared.settings import SOCKET_NAME, Settings
+
+
+class StackError(RowmillError):
+    """The local stack can't be started; the message says what to do."""
+
+    code = "stack_failed"
+
+
+def check_socket_path(run_dir: Path) -> None:
+    """Raises StackError when the run directory lies too deep for a Unix socket."""
+    path = run_dir / SOCKET_NAME
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH_BYTES:
+        raise StackError(
+            f"The socket {path} would have a path of {length} bytes; the system takes "
+            f"{MAX_SOCKET_PATH_BYTES}. Set ROWMILL_RUN_DIR to a shorter directory."
+        )
+
+
+def check_ports(settings: Settings) -> None:
+    """Raises StackError when the API's or Flower's port is taken, also by one another."""
+    wanted = (
+        ("ROWMILL_PORT", settings.host, settings.port),
+        ("ROWMILL_FLOWER_PORT", "127.0.0.1", settings.flower_port),
+    )
+    with ExitStack() as held:
+        for setting, host, port in wanted:
+            try:
+                held.enter_context(socket.create_server((host, port)))
+            except OSError as error:
+                raise StackError(
+                    f"Can't listen on {host}:{port} ({os.strerror(error.errno or 0)}). "
+                    f"Stop what uses it or choose another port: make up {setting}={port + 1}"
+                ) from error
+
+
+def check_redis(settings: Settings) -> None:
+    """Raises StackError when the Redis server of ROWMILL_REDIS_URL does not answer."""
+    try:
+        with redis.Redis.from_url(settings.redis_url, socket_connect_timeout=3) as client:
+            client.ping()
+    except redis.RedisError as error:
+        # Not the URL: it may hold a password.
+        where = urlsplit(settings.redis_url).hostname or "its socket"
+        raise StackError(
+            f"Redis at {where} does not answer ({type(error).__name__}). Start it, mend "
+            "ROWMILL_REDIS_URL, or unset that to use the embedded server."
+        ) from error

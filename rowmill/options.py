@@ -1,0 +1,96 @@
+"""Options that several commands share, and what they stand for."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import click
+
+from rowmill.client import MEDIA_TYPES, Format
+from rowmill.downloads import save, write
+from rowmill.errors import OutputError
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+STANDARD_STREAM = "-"
+"""Stands for stdin or stdout where a path is asked for."""
+
+
+def checked_target(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuses a path that can't be written later before any work is done."""
+    directory = Path(value).resolve().parent
+    if not directory.is_dir():
+        raise click.BadParameter(f"there is no directory '{directory}'; create it first.")
+    return value
+
+
+target_option = click.option(
+    "-o",
+    "--out",
+    "target",
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
+    default=STANDARD_STREAM,
+    callback=checked_target,
+    help="Write here instead of to stdout.",
+)
+format_option = click.option(
+    "--format",
+    type=click.Choice(list(MEDIA_TYPES)),
+    help="Without it by the name of the -o file, or csv.",
+)
+json_option = click.option("--json", "is_json", is_flag=True, help="The server's JSON instead.")
+job_argument = click.argument("job_id", metavar="ID")
+
+
+def submit_options(command: Command) -> Command:
+    """Adds FILE and what a job may be asked to do, by the names of `SubmitOptions`."""
+    path = click.Path(exists=True, dir_okay=False, allow_dash=True)
+    additions = (
+        click.argument("source", metavar="FILE", type=path),
+        click.option("-m", "--model", help="NAME or NAME:VERSION."),
+        click.option("--output", metavar="KIND", help="predict or predict_proba."),
+        click.option("--join", flag_value="input", help="Add the input columns to the results."),
+        click.option("--key", metavar="COLUMN", help="Carry one input column into the results."),
+        click.option(
+            "--delimiter",
+            metavar="CHAR",
+            callback=lambda _context, _option, value: "\t" if value == "tab" else value,
+            help="One of , ; | or 'tab'.",
+        ),
+        click.option("--error-threshold", type=int, metavar="N", help="Rows that may fail."),
+        click.option("--expires-in", type=int, metavar="SECONDS", help="How long to keep it."),
+        click.option("--strict", is_flag=True, default=None, help="Refuse unknown columns."),
+    )
+    for add in reversed(additions):
+        command = add(command)
+    return command
+
+
+def input_of(source: str) -> Path | BinaryIO:
+    """The file to submit."""
+    return sys.stdin.buffer if source == STANDARD_STREAM else Path(source)
+
+
+def format_for(asked: Format | None, target: str) -> Format:
+    """The format asked for, else the one the target's name promises."""
+    return asked or ("ndjson" if target.endswith((".ndjson", ".jsonl")) else "csv")
+
+
+def write_to(blocks: Iterable[bytes], target: str) -> None:
+    """Writes to the target: a path whole or not at all, stdout as it comes."""
+    if target != STANDARD_STREAM:
+        save(blocks, target)
+        return
+    try:
+        write(blocks, sys.stdout.buffer)
+    except BrokenPipeError:
+        raise  # 'rowmill results … | head': click ends the process without a word
+    except OSError as error:
+        raise OutputError("stdout", error.strerror or str(error)) from error
+
+
+def show(document: Mapping[str, object], text: str, *, is_json: bool) -> None:
+    """Prints the server's document for programs, or the text for people."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False) if is_json else text)

@@ -1,0 +1,258 @@
+"""The command `rowmill` as people and scripts use it, against a live stack."""
+
+import gzip
+import json
+import os
+import pty
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live_stack import Api
+
+ROWMILL = Path(sys.executable).with_name("rowmill")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(url: str) -> dict[str, str]:
+    """Of a terminal that is wide enough to show the whole progress bar."""
+    return os.environ | {"ROWMILL_URL": url, "NO_PROXY": "*", "TERM": "xterm", "COLUMNS": "150"}
+
+
+@pytest.fixture
+def run(api: Api, tmp_path: Path) -> Run:
+    """Runs the command to its end in a directory of its own."""
+
+    def run(
+        *arguments: str, stdin: str = "", url: str = api.url
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ROWMILL, *arguments],
+            cwd=tmp_path,
+            env=environment(url),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def job_id(run: Run) -> str:
+    """A job that ended with one good row and one bad one."""
+    submitted = run("submit", "-", "--model", "line", stdin="x\n6\nsix\n")
+    job_id = submitted.stdout.strip()
+    assert run("status", job_id, "--wait").returncode == 3
+    return job_id
+
+
+def test_predict_writes_a_file_and_one_line_about_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("x\n6\n7\n")
+
+    done = run("predict", "in.csv", "--model", "echo", "-o", "out.csv")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.fullmatch(r"Scored 2 rows in \d+\.\d s with echo:1\.\n", done.stderr)
+    assert (tmp_path / "out.csv").read_text() == "row,prediction,error\n1,60,\n2,70,\n"
+
+
+def test_predict_pipes_stdin_to_stdout(run: Run) -> None:
+    done = run("predict", "-", "--model", "line", stdin="x\n6\n")
+
+    header, row = done.stdout.splitlines()
+    assert header == "row,prediction,error"
+    assert float(row.split(",")[1]) == pytest.approx(15)
+
+
+def test_a_gzip_file_is_sent_as_it_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in.csv.gz").write_bytes(gzip.compress(b"x\n6\n"))
+
+    done = run("predict", "in.csv.gz", "--model", "echo")
+
+    assert done.stdout == "row,prediction,error\n1,60,\n"
+
+
+def test_join_repeats_the_input_and_key_one_column_of_it(run: Run) -> None:
+    body = "id;x;note\na;6;first\n"
+    options = ("predict", "-", "--model", "echo", "--delimiter", ";")
+
+    joined = run(*options, "--join", stdin=body)
+    keyed = run(*options, "--key", "id", stdin=body)
+
+    assert joined.stdout == "row,id,x,note,prediction,error\n1,a,6,first,60,\n"
+    assert keyed.stdout == "row,id,prediction,error\n1,a,60,\n"
+
+
+def test_output_asks_for_probabilities(run: Run) -> None:
+    body = "age,city,member\n20,Bonn,true\n"
+
+    done = run("predict", "-", "--model", "churn", "--output", "predict_proba", stdin=body)
+
+    header, row = done.stdout.splitlines()
+    assert header == "row,proba_go,proba_stay,error"
+    assert sum(map(float, row.split(",")[1:3])) == pytest.approx(1)
+
+
+def test_rows_that_fail_make_exit_code_3_and_leave_the_others_alone(run: Run) -> None:
+    done = run("predict", "-", "--model", "echo", stdin="x\n6\nsix\n")
+
+    assert done.returncode == 3
+    assert done.stdout == "row,prediction,error\n1,60,\n2,,not_a_number\n"
+    assert "Scored 1 of 2 rows" in done.stderr
+    assert "1 failed, see 'rowmill errors job_" in done.stderr
+
+
+def test_a_job_without_one_good_row_makes_exit_code_1(run: Run) -> None:
+    done = run("predict", "-", "--model", "fussy", stdin="x\n-1\n")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: Job job_\w+ failed: .*'rowmill errors job_\w+'\.\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "told"),
+    [
+        ("oil", "x\n6\n", r"no model 'oil'; there are: .*line"),
+        ("line", "y\n6\n", "Column 'x' is missing"),
+        ("line", "a;x\n1;6\n", r"holds ';': try \?delimiter="),
+        ("line", "", "send a CSV with a header line"),
+    ],
+)
+def test_a_refusal_is_one_line_that_helps_and_exit_code_1(
+    run: Run, model: str, body: str, told: str
+) -> None:
+    done = run("predict", "-", "--model", model, stdin=body)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(f"Error: .*{told}.*\n", done.stderr)
+
+
+def test_a_large_upload_that_is_refused_is_told_like_any_other(run: Run, tmp_path: Path) -> None:
+    with (tmp_path / "large.csv").open("w") as file:
+        file.write("y\n")
+        file.truncate(50 * 1024**2)
+
+    done = run("predict", "large.csv", "--model", "line")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("Error: .*Column 'x' is missing.*\n", done.stderr)
+
+
+def test_no_server_is_one_line_and_exit_code_4(run: Run) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: nothing else can take the port
+
+        done = run("models", url=f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+    assert done.returncode == 4
+    assert re.fullmatch(
+        r"Error: Can't reach a server at .*: Connection refused\. .*\n", done.stderr
+    )
+
+
+def test_status_tells_the_facts_and_json_the_whole_document(run: Run, job_id: str) -> None:
+    told = run("status", job_id)
+    document = json.loads(run("status", job_id, "--json").stdout)
+
+    assert told.returncode == 0
+    assert re.search("^status +partially_succeeded$", told.stdout, re.MULTILINE)
+    assert document["counts"] == {"total": 2, "succeeded": 1, "failed": 1, "pending": 0}
+
+
+def test_results_and_errors_come_again_in_the_format_of_the_files_name(
+    run: Run, job_id: str, tmp_path: Path
+) -> None:
+    run("results", job_id, "-o", "out.ndjson")
+    run("errors", job_id, "--format", "ndjson", "-o", "errors.txt")
+
+    good, bad = map(json.loads, (tmp_path / "out.ndjson").read_text().splitlines())
+    error = json.loads((tmp_path / "errors.txt").read_text())
+    assert good["prediction"] == pytest.approx(15)
+    assert bad["prediction"] is None
+    assert (error["row"], error["column"], error["code"]) == (2, "x", "not_a_number")
+
+
+def test_a_job_that_is_not_known_is_told(run: Run) -> None:
+    done = run("status", "job_0")
+
+    assert done.returncode == 1
+    assert re.fullmatch("Error: There is no job 'job_0'.*\n", done.stderr)
+
+
+def test_cancel_stops_a_job_whose_results_stay_away_until_then(run: Run) -> None:
+    body = "x\n" + "1\n" * 50_000  # 50 s of work for two processes
+    job_id = run("submit", "-", "--model", "slow", stdin=body).stdout.strip()
+
+    early = run("results", job_id)
+    cancelled = run("cancel", job_id)
+    waited = run("status", job_id, "--wait")
+
+    assert (early.returncode, early.stdout) == (1, "")
+    assert "can be read when it has ended" in early.stderr
+    assert cancelled.stdout == f"{job_id} cancelled\n"
+    assert (waited.returncode, waited.stdout) == (1, "")
+    assert f"Job {job_id} was cancelled" in waited.stderr
+
+
+def test_jobs_lists_the_newest_first(run: Run, job_id: str) -> None:
+    listed = run("jobs", "--model", "line", "--status", "partially_succeeded")
+    document = json.loads(run("jobs", "--limit", "1", "--json").stdout)
+
+    header, newest, *_ = listed.stdout.splitlines()
+    assert header.split() == ["ID", "STATUS", "MODEL", "ROWS", "FAILED", "CREATED"]
+    assert newest.split()[:5] == [job_id, "partially_succeeded", "line:1", "2", "1"]
+    assert [job["id"] for job in document["jobs"]] == [job_id]
+
+
+def test_models_are_listed_and_one_is_shown_with_its_input_columns(run: Run) -> None:
+    listed = run("models")
+    document = json.loads(run("models", "line", "--json").stdout)
+
+    assert re.search("^churn +1 +1", listed.stdout, re.MULTILINE)
+    assert document["signature"]["features"][0]["name"] == "x"
+    assert re.search(r"^feature +city \(string", run("models", "churn").stdout, re.MULTILINE)
+
+
+def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("x\n" + "1\n" * 2_500)
+    command = ["predict", "in.csv", "--model", "slow", "-o", "out.csv"]
+
+    shown = shown_in_a_terminal(command, api=api, directory=tmp_path)
+
+    rows_done = [int(rows.replace(",", "")) for rows in re.findall(r"([\d,]+)/2,500 rows", shown)]
+    assert rows_done == sorted(rows_done)
+    assert len(set(rows_done)) > 2
+    assert rows_done[-1] == 2_500
+    assert "Scored 2,500 rows" in shown
+
+
+def shown_in_a_terminal(command: list[str], *, api: Api, directory: Path) -> str:
+    """All that a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [ROWMILL, *command],
+        cwd=directory,
+        env=environment(api.url),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 65_536):
+            shown += block
+    except OSError:  # what Linux says when the last writer has gone
+        pass
+    os.close(ours)
+    assert child.wait(timeout=60) == 0
+    return shown.decode()

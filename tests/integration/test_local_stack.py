@@ -1,0 +1,119 @@
+"""`make up` and `make down`, on a run directory and ports of their own."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.live_stack import ROOT, Api, free_port
+from tests.waiting import wait_until
+
+PASSWORD = "open-sesame"
+
+
+@pytest.fixture(scope="module")
+def run_dir(run_directory: Path) -> Path:
+    return run_directory / "up"
+
+
+@pytest.fixture(scope="module")
+def env(run_dir: Path, models_dir: Path) -> dict[str, str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROWMILL_")}
+    return inherited | {
+        "ROWMILL_RUN_DIR": str(run_dir),
+        "ROWMILL_PORT": str(free_port()),
+        "ROWMILL_FLOWER_PORT": str(free_port()),
+        "ROWMILL_FLOWER_PASSWORD": PASSWORD,
+        "ROWMILL_MODELS_DIR": str(models_dir),
+    }
+
+
+def stack(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.local.stack", command],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def api(env: dict[str, str]) -> Iterator[Api]:
+    """The stack, up; down again at the end whatever happens."""
+    started = stack("up", env)
+    try:
+        assert started.returncode == 0, started.stdout + started.stderr
+        yield Api(url=f"http://127.0.0.1:{env['ROWMILL_PORT']}", pid=0)
+    finally:
+        stack("down", env)
+
+
+def processes_of(run_dir: Path) -> list[psutil.Process]:
+    """Everything that runs with this run directory in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ROWMILL_RUN_DIR") == str(run_dir):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+@pytest.mark.timeout(180)
+def test_jobs_are_found_again_after_down_and_up(
+    api: Api, env: dict[str, str], run_dir: Path
+) -> None:
+    job = api.submit("x\n6\n", model="line").json()
+    results = api.get(job["urls"]["results"]).text
+
+    stopped = stack("down", env)
+    left = processes_of(run_dir)
+    restarted = stack("up", env)
+
+    assert (stopped.returncode, left, restarted.returncode) == (0, [], 0)
+    assert api.get(job["urls"]["self"]).json()["status"] == "succeeded"
+    assert api.get(job["urls"]["results"]).text == results
+
+
+@pytest.mark.timeout(180)
+def test_flower_asks_for_the_password_and_shows_chunk_tasks_by_name(
+    api: Api, env: dict[str, str]
+) -> None:
+    job = api.submit("x\n6\n", model="line").json()
+    url = f"http://127.0.0.1:{env['ROWMILL_FLOWER_PORT']}/api/tasks"
+
+    refused = requests.get(url, timeout=10)
+    tasks = wait_until(
+        lambda: requests.get(url, auth=("rowmill", PASSWORD), timeout=10).json().values()
+    )
+
+    assert refused.status_code == 401
+    assert {task["name"] for task in tasks} == {"score_chunk"}
+    assert any(job["id"] in task["kwargs"] for task in tasks)
+
+
+def test_a_second_up_changes_nothing(api: Api, env: dict[str, str], run_dir: Path) -> None:
+    before = {process.pid for process in processes_of(run_dir)}
+
+    again = stack("up", env)
+
+    assert again.returncode == 0
+    assert before <= {process.pid for process in processes_of(run_dir)} | {os.getpid()}
+
+
+def test_a_port_in_use_is_named_before_anything_starts(
+    env: dict[str, str], run_directory: Path
+) -> None:
+    run_dir = run_directory / "elsewhere"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = stack("up", env | {"ROWMILL_PORT": port, "ROWMILL_RUN_DIR": str(run_dir)})
+
+    assert refused.returncode != 0
+    assert "ROWMILL_PORT" in refused.stdout + refused.stderr
+    assert processes_of(run_dir) == []
