@@ -99,16 +99,16 @@ class ModelRepository:
     def publish(
         self,
         name: str,
-        write_artifact: Callable[[Path], None],
+        write_artifact: Callable[[Path], tuple[str, ...]],
         *,
         artifact_format: ArtifactFormat,
-        trusted_types: tuple[str, ...],
         describe: Callable[[str, Artifact], Manifest],
     ) -> Manifest:
         """Add a version and return its manifest. Atomic; two publishers never share a version.
 
-        `write_artifact(path)` writes the fitted model; `describe(version, artifact)` builds the
-        manifest. Raises PublishError for a name that can't be used.
+        `write_artifact(path)` writes the fitted model and returns the types that its publisher
+        vouches for; `describe(version, artifact)` builds the manifest. Raises PublishError for a
+        name that can't be used, and what the two raise.
         """
         if not re.fullmatch(NAME_PATTERN, name):
             raise PublishError(
@@ -119,7 +119,7 @@ class ModelRepository:
         aside = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
         try:
             path = aside / f"model.{artifact_format}"
-            write_artifact(path)
+            trusted_types = write_artifact(path)
             artifact = Artifact(
                 file=path.name,
                 format=artifact_format,

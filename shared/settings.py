@@ -50,8 +50,8 @@ class Settings(BaseSettings):
     default_model: str = ""
     """Model reference used when a request names none. Empty: the only model, if there is one."""
 
-    max_body_bytes: int = Field(default=2 * 1024**3, ge=1)
-    """Largest body after decompression. Bounds what one caller can put into Redis."""
+    max_body_bytes: int = Field(default=1024**3, ge=1)
+    """Largest body after decompression. Half the `maxmemory` that the stack gives to Redis."""
 
     max_record_bytes: int = Field(default=4 * 1024**2, ge=1)
     """Longest record. The API holds one whole record in memory to find where it ends."""

@@ -42,8 +42,7 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
     repository = run_directory / "models"
     y = numbers["a"] * 3 + numbers["b"] ** 2
     forest = RandomForestRegressor(n_estimators=20, random_state=0).fit(numbers, y)
-    tree_types = ["sklearn.tree._tree.Tree"]
-    publish(forest, name="forest", sample=numbers, repository=repository, trusted_types=tree_types)
+    publish(forest, name="forest", sample=numbers, repository=repository)
 
     line = LinearRegression().fit(pd.DataFrame({"x": [1.0, 2, 3, 4, 5]}), [5, 7, 9, 11, 13])
     publish(line, name="line", sample=pd.DataFrame({"x": [1.0, 5.0]}), repository=repository)
@@ -66,8 +65,7 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
     publish(churn, name="churn", sample=people, repository=repository)
 
     boosted = HistGradientBoostingClassifier(max_iter=10, random_state=0).fit(numbers, y > 0)
-    publish(boosted, name="boosted", sample=numbers, repository=repository,
-            trusted_types=HIST_TYPES)  # fmt: skip
+    publish(boosted, name="boosted", sample=numbers, repository=repository)
 
     x = pd.DataFrame({"x": [1.0, 2.0]})
     own = [
@@ -81,16 +79,6 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
         types = [f"tests.estimators.{type(estimator).__name__}"]
         publish(estimator.fit(x), name=name, sample=x, repository=repository, trusted_types=types)
     return repository
-
-
-HIST_TYPES = [
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn._loss._loss.CyHalfBinomialLoss",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-]
 
 
 @pytest.fixture(scope="session")

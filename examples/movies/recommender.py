@@ -22,7 +22,7 @@ _TIE_STEP = 1e-12
 """Taken off a title's score per place in the order of popularity: orders equal scores and, over
 10,000 titles, stays far below any difference between scores that means something."""
 
-TRUSTED_TYPES = ["examples.movies.recommender.SimilarTitles", "scipy.sparse._csr.csr_array"]
+TRUSTED_TYPES = ["examples.movies.recommender.SimilarTitles"]
 """What skops must be told to trust in a saved SimilarTitles: the class itself, and its sparse
 matrices, since a forged one could point outside its memory."""
 

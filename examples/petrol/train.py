@@ -20,9 +20,6 @@ TARGET = "petrol_consumption"
 SEED = 42
 FOLDS = KFold(n_splits=5, shuffle=True, random_state=SEED)
 GRID = {"max_features": [2, 4]}
-TRUSTED_TYPES = ["sklearn.tree._tree.Tree"]
-"""A tree's nodes are read without bounds checks, so skops opens one only for a trusted publisher:
-a forged one could crash its reader. These are our own."""
 
 
 def train(repository: Path) -> Manifest:
@@ -42,7 +39,6 @@ def train(repository: Path) -> Manifest:
         repository=repository,
         description="Petrol consumption of a US state in millions of gallons; random forest.",
         metrics=metrics,
-        trusted_types=TRUSTED_TYPES,
     )
 
 

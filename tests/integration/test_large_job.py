@@ -50,8 +50,7 @@ def large(run_directory: Path, table: pd.DataFrame) -> Iterator[Api]:
     sample = table[:5_000]
     for name, estimator in MODELS.items():
         estimator.fit(sample, sample.to_numpy() @ np.arange(10) + 1)
-        publish(estimator, name=name, sample=sample, repository=repository,
-                trusted_types=["sklearn.tree._tree.Tree"])  # fmt: skip
+        publish(estimator, name=name, sample=sample, repository=repository)
     with live_stack(run_directory / "large", repository) as api:
         yield api
 

@@ -69,7 +69,9 @@ def test_a_user_gets_the_same_titles_alone_and_in_a_batch(model: SimilarTitles) 
 
 
 def test_it_comes_back_from_skops_with_the_same_titles(model: SimilarTitles) -> None:
-    loaded = skops.io.loads(skops.io.dumps(model), trusted=TRUSTED_TYPES)
+    loaded = skops.io.loads(
+        skops.io.dumps(model), trusted=[*TRUSTED_TYPES, "scipy.sparse._csr.csr_array"]
+    )
 
     everyone = users(*range(1, 31), NOBODY)
     assert np.array_equal(loaded.predict(everyone), model.predict(everyone))
