@@ -2,7 +2,7 @@
 
 import csv
 
-from flask import Flask
+from flask import Flask, request
 
 from api import problems
 from api.routes import health, jobs, models, results
@@ -41,6 +41,13 @@ def create_app(settings: Settings) -> Flask:
     csv.field_size_limit(settings.max_record_bytes)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
+
+    @app.before_request
+    def bound_silence() -> None:
+        """Without a bound a client that falls silent would hold its thread for ever."""
+        if connection := request.environ.get("gunicorn.socket"):
+            connection.settimeout(settings.max_silence_seconds)
+
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store))
     app.register_blueprint(models.make_blueprint(repository))

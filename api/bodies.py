@@ -119,12 +119,12 @@ def _file_part(blocks: Iterator[bytes], boundary: str) -> Iterator[bytes]:
     decoder = MultipartDecoder(boundary.encode(), max_form_memory_size=4 * BLOCK_BYTES)
     files = 0
     for event in _events(decoder, blocks):
-        if isinstance(event, Field):
-            raise MultipartError(f"Form field {quoted(event.name or '')} is not known.")
-        if isinstance(event, File):
+        if isinstance(event, File | Field):
             files += 1
-            if event.name != "file" or files > 1:
-                raise MultipartError("There is a file part too many or with another name.")
+            if event.name != "file":
+                raise MultipartError(f"Form part {quoted(event.name or '')} is not known.")
+            if files > 1:
+                raise MultipartError("There is more than one file.")
         elif isinstance(event, Data) and event.data:
             yield bytes(event.data)
     if not files:
@@ -148,6 +148,10 @@ def _events(decoder: MultipartDecoder, blocks: Iterator[bytes]) -> Iterator[obje
                 raise UploadIncompleteError
             try:
                 decoder.receive_data(block)
+                # The decoder takes the CR before a boundary for data where a block ends behind it.
+                while block and decoder.boundary in decoder.buffer[-len(decoder.boundary) - 1 :]:
+                    block = next(blocks, b"")
+                    decoder.receive_data(block)
             except RequestEntityTooLarge as error:
                 raise MultipartError("A header of the form is too long.") from error
         else:

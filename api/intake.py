@@ -6,6 +6,7 @@ Holds one chunk and one block at a time, whatever the size of the body.
 import codecs
 import csv
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 
 from shared import csv_records
@@ -15,8 +16,11 @@ from shared.errors import (
     EncodingError,
     RecordTooLargeError,
     TooManyColumnsError,
+    TooManyRowsError,
     UnclosedQuoteError,
 )
+
+NO_LIMIT = sys.maxsize
 
 FIRST_LOOK_BYTES = 64 * 1024
 """Where the search for a record's end begins; it doubles from there."""
@@ -35,11 +39,13 @@ class CsvIntake:
         delimiter: str,
         max_chunk_bytes: int,
         max_record_bytes: int,
+        max_rows: int = NO_LIMIT,
     ) -> None:
         self._blocks = blocks
         self._delimiter = delimiter.encode()
         self._max_chunk_bytes = max_chunk_bytes
         self._max_record_bytes = max_record_bytes
+        self._max_rows = max_rows
         self._buffer = bytearray()
         self._has_ended = False
         self._line = 1
@@ -75,7 +81,7 @@ class CsvIntake:
         """The rows after the header, about `rows_wanted()` at a time, but at least one.
 
         Every row is in exactly one chunk and blank records are in none. Raises
-        UnclosedQuoteError, RecordTooLargeError and whatever the blocks raise.
+        UnclosedQuoteError, RecordTooLargeError, TooManyRowsError and whatever the blocks raise.
         """
         while data := self._take(self._target_bytes(rows_wanted())):
             masked = csv_records.mask(data, self._delimiter)
@@ -83,6 +89,8 @@ class CsvIntake:
             first_line, self._line = self._line, self._line + csv_records.count_lines(data)
             if not rows:
                 continue
+            if self._row + rows - 1 > self._max_rows:
+                raise TooManyRowsError(self._max_rows)
             plan = ChunkPlan(
                 number=self._number, first_row=self._row, first_line=first_line, rows=rows
             )

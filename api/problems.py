@@ -22,6 +22,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.GzipError: HTTPStatus.BAD_REQUEST,
     errors.UploadIncompleteError: HTTPStatus.BAD_REQUEST,
     errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.TooManyRowsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
     errors.JobGoneError: HTTPStatus.GONE,

@@ -78,6 +78,7 @@ class Submission:
             delimiter=options.delimiter,
             max_chunk_bytes=self.settings.max_chunk_bytes,
             max_record_bytes=self.settings.max_record_bytes,
+            max_rows=self.settings.max_rows,
         )
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, manifest, header, settings=self.settings)

@@ -11,6 +11,7 @@ RowmillError
 │   ├── EncodingError               invalid_encoding
 │   ├── HeaderError                 header_mismatch      (lists every problem)
 │   ├── TooManyColumnsError         too_many_columns
+│   ├── TooManyRowsError            too_many_rows
 │   ├── RecordTooLargeError         record_too_large
 │   ├── UnclosedQuoteError          unclosed_quote
 │   └── UploadIncompleteError       upload_incomplete
@@ -151,6 +152,13 @@ class TooManyColumnsError(InputError):
             f"The header has {columns} columns; the limit is {limit_columns}. "
             "Send only the columns the model needs."
         )
+
+
+class TooManyRowsError(InputError):
+    code = "too_many_rows"
+
+    def __init__(self, limit_rows: int) -> None:
+        super().__init__(f"The body has more than {limit_rows} rows; split it into several jobs.")
 
 
 class RecordTooLargeError(InputError):

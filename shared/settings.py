@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     max_record_bytes: int = Field(default=4 * 1024**2, ge=1)
     """Longest record. The API holds one whole record in memory to find where it ends."""
 
+    max_rows: int = Field(default=20_000_000, ge=1)
+    """Most rows of one job. A row takes at least 30 bytes of results, however short it is."""
+
     max_columns: int = Field(default=4096, ge=1)
     """Widest header. Beyond it a file is far more likely to be transposed than meant."""
 
@@ -68,11 +71,14 @@ class Settings(BaseSettings):
     max_waiting_requests: int = Field(default=16, ge=0)
     """Requests that may wait at a time: half the API's threads, so others always get one."""
 
+    max_silence_seconds: float = Field(default=60, gt=0)
+    """How long a client may neither send nor take a byte. A silent one would hold a thread."""
+
     retention_seconds: int = Field(default=24 * 3600, ge=1)
-    """How long a job is kept after its last change unless it says otherwise."""
+    """How long a job is kept after its end unless it says otherwise."""
 
     max_retention_seconds: int = Field(default=7 * 24 * 3600, ge=1)
-    """Upper bound of `expires_in`. Bounds the memory that forgotten jobs hold."""
+    """Upper bound of `expires_in`, and how long a job that nobody works on is kept."""
 
     tombstone_seconds: int = Field(default=24 * 3600, ge=1)
     """How long an expired or deleted job answers 410 instead of 404."""

@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from shared.job_store.connection import connect
 from shared.job_store.store import JobStore
-from tests.estimators import Deadly, Echo, Fussy
+from tests.estimators import Deadly, Echo, Fussy, Stuck
 from tests.live_stack import Api, live_stack, redis_server
 from worker.publishing import publish
 
@@ -72,6 +72,7 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
         ("echo", Echo()),
         ("slow", Echo(seconds_per_row=0.002)),
         ("fussy", Fussy()),
+        ("stuck", Stuck()),
         ("deadly", Deadly()),
         ("deadly_once", Deadly(marker=str(run_directory / "died"))),
     ]

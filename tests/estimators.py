@@ -48,3 +48,12 @@ class Deadly(Echo):
                 Path(self.marker).touch()
             os.abort()
         return super().predict(X)
+
+
+class Stuck(Echo):
+    """Never comes back from `predict`, but for the sample it is published with."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if len(X) == 1 and X["x"].iloc[0] == 1:
+            time.sleep(3600)
+        return super().predict(X)

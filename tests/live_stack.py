@@ -95,7 +95,7 @@ def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
     url = f"http://127.0.0.1:{env['ROWMILL_PORT']}"
     with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
                  env=env, log=log) as child:  # fmt: skip
-        wait_until(lambda: _answers(f"{url}/healthz"))
+        wait_until(lambda: answers(f"{url}/healthz"))
         yield Api(url=url, pid=child.pid)
 
 
@@ -118,7 +118,7 @@ def live_stack(directory: Path, models_dir: Path, **settings: str) -> Iterator[A
         env = environment(redis_url, models_dir, **settings)
         stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
-        wait_until(lambda: _answers(f"{api.url}/readyz"), timeout=60)
+        wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
         yield api
 
 
@@ -129,7 +129,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a health URL answers with success."""
     try:
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:

@@ -1,5 +1,6 @@
 """Composition root of a worker: `celery -A worker.app worker`."""
 
+import csv
 import functools
 import os
 import socket
@@ -47,6 +48,11 @@ def store() -> JobStore:
 
 
 @functools.cache
+def workers() -> WorkerRegistry:
+    return WorkerRegistry(redis())
+
+
+@functools.cache
 def chunk_runner() -> ChunkRunner:
     """This process's runner with all models loaded; the first call takes as long as that."""
     models = ModelCache(ModelRepository(settings.models_dir), allow_pickle=settings.allow_pickle)
@@ -54,23 +60,27 @@ def chunk_runner() -> ChunkRunner:
     dispatcher = Dispatcher(app)
     return ChunkRunner(
         store=store(),
-        workers=WorkerRegistry(redis()),
+        workers=workers(),
         models=models,
-        announce=lambda job_id, chunks, model: dispatcher.announce(job_id, chunks, model=model),
+        announce=tasks.persistently(dispatcher.announce),
         owner=f"{socket.gethostname()}/{os.getpid()}",
         max_attempts=settings.max_chunk_attempts,
+        time_limit_seconds=settings.chunk_time_limit_seconds,
     )
 
 
 @worker_process_init.connect(weak=False)
 def prepare_child(**_: Any) -> None:
     """Make a pool child ready before it gets its first task."""
-    for part in (redis, store, chunk_runner):
+    for part in (redis, store, workers, chunk_runner):
         part.cache_clear()
-    # Limits stay until the process ends; the object must live as long.
-    prepare_child.limits = threadpool_limits(settings.threads_per_process)  # type: ignore[attr-defined]
+    # Damaged records are read with the csv module; a cell may hold more than its default limit.
+    csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
+    # After loading, so that libraries which only a model brings in are limited, too. Limits stay
+    # until the process ends; the object must live as long.
+    prepare_child.limits = threadpool_limits(settings.threads_per_process)  # type: ignore[attr-defined]
 
 
-tasks.register(app, chunk_runner, store)
-app.steps["worker"].add(Supervisor.for_registry(lambda: WorkerRegistry(redis())))
+tasks.register(app, chunk_runner=chunk_runner, store=store, workers=workers)
+app.steps["worker"].add(Supervisor.for_registry(workers))

@@ -1,5 +1,6 @@
 """Opens an artifact, after everything that must be true of it before has been checked."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from sklearn.exceptions import InconsistentVersionWarning
 from shared.errors import ModelLoadError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import file_sha256
+
+_PATH = re.compile(r"(?<![\w.])/[\w.@+-]+(?:/[\w.@+-]*)+")
 
 
 def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
@@ -42,9 +45,9 @@ def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in one line, its type in front."""
+    """What an error says, in one line for callers: its type first, the server's paths left out."""
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    return f"{type(error).__name__}: {_PATH.sub('…', lines[0])[:200]}"
 
 
 def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:

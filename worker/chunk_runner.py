@@ -1,9 +1,10 @@
 """One chunk from its lease to its commit. Knows no Celery."""
 
 import logging
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.errors import ModelError
 from shared.job_store.store import ChunkResult, CommitOutcome, JobStore, Lease, LeaseRefusal
@@ -16,6 +17,18 @@ from worker.table import TableReader
 
 logger = logging.getLogger(__name__)
 
+MIN_MEASURED_ROWS = 20
+"""A chunk with fewer predictions says nothing about how fast the model is."""
+
+SEARCH_SHARE = 0.5
+"""Share of a chunk's time limit after which no single row is searched for any more."""
+
+
+class Announce(Protocol):
+    """Queues chunks of a job; see `shared.dispatch.Dispatcher.announce`."""
+
+    def __call__(self, job_id: str, chunks: list[int], *, model: str) -> None: ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkRunner:
@@ -24,10 +37,10 @@ class ChunkRunner:
     store: JobStore
     workers: WorkerRegistry
     models: ModelCache
-    announce: Callable[[str, list[int], str], None]
-    """Queues chunks of a job: job id, chunk numbers, model reference."""
+    announce: Announce
     owner: str
     max_attempts: int
+    time_limit_seconds: float
 
     def run(self, job_id: str, chunk: int) -> None:
         """Score a chunk if there still is something to do, and queue those that follow it.
@@ -55,12 +68,14 @@ class ChunkRunner:
 
     def _score_and_commit(self, lease: Lease, predictor: Predictor) -> None:
         began = time.perf_counter()
-        result = score(lease, predictor)
+        result = score(lease, predictor, search_seconds=self.time_limit_seconds * SEARCH_SHARE)
         seconds = time.perf_counter() - began
         outcome, released = self.store.commit(lease, result, window=self.workers.window())
         if outcome is CommitOutcome.COMMITTED:
-            self.announce(lease.job_id, released, lease.spec.model_reference)
-            self.workers.record_speed(lease.spec.model_reference, lease.plan.rows / seconds)
+            model = lease.spec.model_reference
+            self.announce(lease.job_id, released, model=model)
+            if result.succeeded >= MIN_MEASURED_ROWS:
+                self.workers.record_speed(model, result.succeeded / seconds)
         logger.info(
             "chunk scored",
             extra={
@@ -75,13 +90,17 @@ class ChunkRunner:
         )
 
 
-def score(lease: Lease, predictor: Predictor) -> ChunkResult:
-    """Parse, predict and render a chunk. Pure: the same chunk and model give the same result."""
+def score(lease: Lease, predictor: Predictor, *, search_seconds: float = math.inf) -> ChunkResult:
+    """Parse, predict and render a chunk; changes nothing outside.
+
+    The same chunk and model give the same result, unless the search for rows that the model
+    refuses takes longer than `search_seconds`.
+    """
     spec, plan = lease.spec, lease.plan
     signature = predictor.manifest.signature
     reader = TableReader(lease.input, plan, spec=spec, signature=signature)
     table = reader.read()
-    prediction = predictor.predict(table.features, spec.output)
+    prediction = predictor.predict(table.features, spec.output, search_seconds=search_seconds)
     positions = table.positions[prediction.positions]
     errors = [
         *table.errors,

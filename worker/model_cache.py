@@ -37,7 +37,7 @@ class ModelCache:
         Raises ModelLoadError or another ModelError when it can't be had.
         """
         predictor = self._predictors.get(f"{name}/{version}")
-        if predictor is None:
+        if predictor is None or predictor.manifest.artifact.sha256 != sha256:
             predictor = self._load(self._repository.manifest(name, version))
         if predictor.manifest.artifact.sha256 != sha256:
             raise ModelLoadError(

@@ -1,5 +1,8 @@
 """From features to predictions; rows that the model refuses are found and set aside."""
 
+import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from shared.manifest import Manifest
-from shared.signature import OutputKind
+from shared.signature import Dtype, OutputColumn, OutputKind
 from worker.artifact_loader import first_line
 
 # scikit-learn and pandas arrays come untyped: `Any` here is an ndarray.
 Columns = list[Any]
+
+_NUMPY_TYPES = {Dtype.FLOAT: "float64", Dtype.INT: "int64", Dtype.BOOL: "bool", Dtype.STRING: "str"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,34 +45,47 @@ class Predictor:
         self._takes_names = hasattr(estimator, "feature_names_in_")
         self.manifest = manifest
 
-    def predict(self, features: pd.DataFrame, output: OutputKind) -> Prediction:
+    def predict(
+        self, features: pd.DataFrame, output: OutputKind, *, search_seconds: float = math.inf
+    ) -> Prediction:
         """Predictions for all rows of `features` that the model does not refuse.
 
         `features`: n rows, columns named and ordered by the signature. If the model raises, the
         rows are halved until the guilty ones are found: about 2·k·log2(n) calls for k of them.
+        After `search_seconds` what is still in doubt is refused as a whole, so that a model which
+        refuses nearly everything can't use up the time of the chunk.
         """
-        width = len(self.manifest.signature.outputs[output])
+        columns = self.manifest.signature.outputs[output]
+        deadline = time.monotonic() + search_seconds
         parts: list[tuple[int, Columns]] = []
         refusals: list[Refusal] = []
         pending = [(0, len(features))] if len(features) else []
         while pending:
             start, stop = pending.pop()
             try:
-                parts.append((start, self._columns(features.iloc[start:stop], output, width)))
+                parts.append((start, self._columns(features.iloc[start:stop], output, columns)))
             except Exception as error:  # noqa: BLE001 – an estimator may raise anything
-                if stop - start == 1:
-                    refusals.append(Refusal(position=start, message=first_line(error)))
+                if stop - start == 1 or time.monotonic() > deadline:
+                    message = first_line(error)
+                    refusals += (Refusal(position=i, message=message) for i in range(start, stop))
                 else:
                     middle = (start + stop) // 2
                     pending += [(middle, stop), (start, middle)]
-        return _joined(parts, refusals, width)
+        return _joined(parts, refusals, len(columns))
 
-    def _columns(self, features: pd.DataFrame, output: OutputKind, width: int) -> Columns:
+    def _columns(
+        self, features: pd.DataFrame, output: OutputKind, columns: Sequence[OutputColumn]
+    ) -> Columns:
+        """One array per output column, in its dtype. Raises whatever the estimator raises."""
         X = features if self._takes_names else features.to_numpy()
         values = np.asarray(getattr(self._estimator, output)(X))
-        if values.shape[0] != len(features) or values.size != len(features) * width:
+        if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
-        return list(values.reshape(len(features), width).T)
+        arrays = values.reshape(len(features), len(columns)).T
+        return [
+            array.astype(_NUMPY_TYPES[column.dtype])
+            for array, column in zip(arrays, columns, strict=True)
+        ]
 
 
 def _joined(parts: list[tuple[int, Columns]], refusals: list[Refusal], width: int) -> Prediction:

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 import skops.io
 
-from shared.errors import PublishError
+from shared.errors import PublishError, quoted
 from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
 
-MAX_CATEGORIES = 100
+MAX_CATEGORIES = 1000
 """A text column with more different values is free text, not a category."""
 
 TRUSTED_PACKAGES = frozenset({"numpy", "scipy", "sklearn"})
@@ -95,16 +95,17 @@ def learn_signature(
     estimator: Any, sample: pd.DataFrame, *, output_names: Sequence[str] = ()
 ) -> Signature:
     """The signature of a fitted estimator. Raises PublishError if it can't score the sample."""
-    if not len(sample):
+    sample = pd.DataFrame(sample).rename(columns=str)
+    if sample.empty:
         raise PublishError("The sample is empty; give the rows the model was trained on.")
     takes_names = hasattr(estimator, "feature_names_in_")
 
     def call(output: OutputKind, rows: pd.DataFrame) -> Any:
         return np.asarray(getattr(estimator, output)(rows if takes_names else rows.to_numpy()))
 
-    def accepts(rows: pd.DataFrame) -> bool:
+    def accepts(rows: pd.DataFrame, output: OutputKind = OutputKind.PREDICT) -> bool:
         try:
-            call(OutputKind.PREDICT, rows)
+            call(output, rows)
         except Exception:  # noqa: BLE001 – an estimator may refuse with anything
             return False
         return True
@@ -114,12 +115,19 @@ def learn_signature(
     except Exception as error:  # and here, too
         raise PublishError(f"The model can't score its sample: {error}") from error
     outputs = {OutputKind.PREDICT: _prediction_columns(predictions, output_names)}
-    if hasattr(estimator, "predict_proba") and hasattr(estimator, "classes_"):
+    labels = _labels(estimator)
+    if labels and accepts(sample.iloc[:1], OutputKind.PREDICT_PROBA):
         outputs[OutputKind.PREDICT_PROBA] = tuple(
-            OutputColumn(name=f"proba_{label}", dtype=Dtype.FLOAT) for label in estimator.classes_
+            OutputColumn(name=f"proba_{label}", dtype=Dtype.FLOAT) for label in labels
         )
-    features = tuple(_feature(sample, str(column), accepts) for column in sample.columns)
+    features = tuple(_feature(sample, column, accepts) for column in sample.columns)
     return Signature(features=features, outputs=outputs)
+
+
+def _labels(estimator: Any) -> list[Any]:
+    """A classifier's labels; none if it has several targets and so a list of them for each."""
+    labels = list(getattr(estimator, "classes_", ()))
+    return labels if all(np.ndim(label) == 0 for label in labels) else []
 
 
 def _prediction_columns(predictions: Any, names: Sequence[str]) -> tuple[OutputColumn, ...]:
@@ -129,7 +137,9 @@ def _prediction_columns(predictions: Any, names: Sequence[str]) -> tuple[OutputC
         names = ["prediction"] if width == 1 else [f"prediction_{i + 1}" for i in range(width)]
     if len(names) != width:
         raise PublishError(f"There are {len(names)} output names for {width} outputs.")
-    dtype = _dtype(pd.Series(np.ravel(predictions)[:1]))
+    if len({*names, "row", "error"}) < width + 2:
+        raise PublishError("Output names must differ from each other and from 'row' and 'error'.")
+    dtype = _dtype(pd.Series(np.ravel(predictions)).infer_objects())
     return tuple(OutputColumn(name=name, dtype=dtype) for name in names)
 
 
@@ -145,9 +155,10 @@ def _dtype(values: "pd.Series[Any]") -> Dtype:
 
 def _feature(sample: pd.DataFrame, column: str, accepts: Any) -> Feature:
     """What the sample shows of one column, and what the model makes of odd values in it."""
-    values = sample[column]
-    dtype = _dtype(values)
-    known = values.dropna()
+    known = sample[column].dropna().infer_objects()
+    if known.empty:
+        raise PublishError(f"Column {quoted(column)} of the sample is empty; give it some values.")
+    dtype = _dtype(known)
     row = sample.iloc[[0]]
     nullable = accepts(_with_value(row, column, np.nan, dtype))
     example = known.iloc[0].item() if hasattr(known.iloc[0], "item") else known.iloc[0]

@@ -33,14 +33,15 @@ class ChunkRecords:
     def are_sound(self) -> bool:
         """Whether every record is UTF-8 without NUL and has as many fields as the header.
 
-        Told by what is left of the chunk when all but delimiters and line ends is deleted.
+        Told by what is left of the chunk when all but delimiters and line ends is deleted. The line
+        ends must be alike: behind a blank line that ends with a lone CR pandas drops a delimiter.
         """
         if b"\0" in self.data or not _is_utf8(self.data):
             return False
-        record = self._delimiter * (len(self._header) - 1) + b"\n"
-        expected = record * self._rows
-        structure = self._masked.translate(None, _all_but(b"\n" + self._delimiter))
-        return structure in (expected, expected[:-1])
+        line_end = b"\r\n" if b"\r" in self._masked else b"\n"
+        expected = (self._delimiter * (len(self._header) - 1) + line_end) * self._rows
+        structure = self._masked.translate(None, _all_but(b"\r\n" + self._delimiter))
+        return structure in (expected, expected.removesuffix(line_end))
 
     @cached_property
     def _records(self) -> list[Record]:

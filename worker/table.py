@@ -127,16 +127,16 @@ class TableReader:
     def _faultless(
         self, faults: Sequence[Fault], values: pd.DataFrame, positions: Positions
     ) -> npt.NDArray[np.bool_]:
-        """Which rows no fault is about; for the others a row error per faulty cell is added."""
+        """Which rows no fault is about; each of the others gets one row error, about its first."""
         good = np.ones(len(positions), dtype=np.bool_)
         for fault in faults:
-            good &= ~fault.mask
-            for index in np.flatnonzero(fault.mask):
-                found = _shown(values[fault.column].iloc[index])
-                message = f"Column {quoted(fault.column)} holds {found}; it takes {fault.expected}."
-                self._errors.append(
-                    self.row_error(int(positions[index]), fault.column, fault.code, message)
-                )
+            newly_bad = np.flatnonzero(fault.mask & good)
+            good[newly_bad] = False
+            found = values[fault.column].to_numpy(dtype=object)[newly_bad]
+            start = f"Column {quoted(fault.column)} holds "
+            for position, value in zip(positions[newly_bad].tolist(), found, strict=True):
+                message = f"{start}{_shown(value)}; it takes {fault.expected}."
+                self._errors.append(self.row_error(position, fault.column, fault.code, message))
         return good
 
     # --- reading
@@ -147,8 +147,9 @@ class TableReader:
             f.name: "float64" if f.dtype in cells.NUMERIC else "str"
             for f in self._signature.features
         }
-        table = self._read(data, self._signature.feature_names, dtype=dtypes, keep_missing=True)
-        self._refuse_booleans(data, [n for n in table if cells.may_be_booleans(table[n])])
+        names = self._signature.feature_names
+        table = self._read(data, names, dtype=dtypes, keep_missing=True)
+        self._refuse_booleans(data, [n for n in names if cells.may_be_booleans(table[n])])
         return table
 
     def _refuse_booleans(self, data: bytes, names: Sequence[str]) -> None:
@@ -184,7 +185,7 @@ class TableReader:
         if not names:
             return pd.DataFrame()
         if not data:
-            return pd.DataFrame(columns=list(names)).astype(dtype)
+            return pd.DataFrame(columns=list(names)).astype(dtype)  # type: ignore[arg-type]
         if data.startswith(codecs.BOM_UTF8):
             data = codecs.BOM_UTF8 + data  # pandas drops one; inside a body it belongs to the cell
         where = sorted((self._spec.header.index(name), name) for name in names)

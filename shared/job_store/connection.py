@@ -5,17 +5,22 @@ from contextlib import contextmanager
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
+from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, TimeoutError
 from redis.retry import Retry
 
 from shared.errors import StoreFullError, StoreUnavailableError
 
 RETRIES = 3
 """With the backoff below about half a second in all: a restart of Redis is noticed by callers, a
-dropped connection is not. Every script may therefore run twice and must bear it."""
+dropped connection is not. Every script may therefore run twice and must bear it. A server that is
+silent is not asked again."""
 
 TIMEOUT_SECONDS = 5.0
 """A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
+
+
+CANNOT_WRITE = ("MISCONF", "READONLY", "You can't write against a read only replica")
+"""How answers of a server begin that is there but takes no writes: disk full, or a replica."""
 
 
 def connect(url: str) -> Redis:
@@ -24,7 +29,9 @@ def connect(url: str) -> Redis:
         url,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(ExponentialBackoff(cap=0.3, base=0.05), RETRIES),
+        retry=Retry(
+            ExponentialBackoff(cap=0.3, base=0.05), RETRIES, supported_errors=(ConnectionError,)
+        ),
     )
 
 
@@ -42,3 +49,7 @@ def translated_errors() -> Iterator[None]:
         raise StoreFullError from error
     except (ConnectionError, TimeoutError) as error:
         raise StoreUnavailableError from error
+    except ResponseError as error:
+        if str(error).startswith(CANNOT_WRITE):
+            raise StoreUnavailableError from error
+        raise

@@ -14,8 +14,8 @@
 | job:{id}:ended     | channel | one message when the job ends        | –             | both sides |
 | jobs               | zset    | ids of jobs, all of score 0, so that | trimmed by    | API        |
 |                    |         | they sort by id and thereby by time  | every submit  |            |
-| workers            | hash    | worker → `last seen (ms) processes`  | an hour       | workers    |
-| speeds             | hash    | name/version → rows/s, smoothed      | of its owner  | workers    |
+| workers            | hash    | worker → `last seen (s) processes`   | an hour       | workers    |
+| speeds             | hash    | name/version → rows/s, smoothed      | a month       | workers    |
 
 The braces are real: they are the hash tag that keeps all keys of a job in one cluster slot. "Job"
 as a lifetime is the job's retention, counted anew at every change until the job has ended.

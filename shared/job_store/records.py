@@ -4,7 +4,8 @@
 |--------------------------------|-----------------------------------------------------|
 | spec                           | create_job: what was asked for, as JSON, fixed      |
 | retention_seconds,             | create_job: taken out of the spec and the settings  |
-| tombstone_seconds,             | for the scripts                                     |
+| active_seconds,                | for the scripts                                     |
+| tombstone_seconds,             |                                                     |
 | error_threshold                |                                                     |
 | status, …_at_ms                | the scripts                                         |
 | total, chunks_total            | append_chunk                                        |
@@ -27,11 +28,14 @@ _JOB = TypeAdapter(Job)
 _COUNTERS = ("total", "succeeded", "failed", "chunks_total", "chunks_done")
 
 
-def new_record(spec: JobSpec, *, tombstone_seconds: int) -> list[str | bytes | int]:
+def new_record(
+    spec: JobSpec, *, active_seconds: int, tombstone_seconds: int
+) -> list[str | bytes | int]:
     """Fields and values of the record of a job that begins, one after the other."""
     fields: dict[str, str | bytes | int] = {
         "spec": _SPEC.dump_json(spec),
         "retention_seconds": spec.retention_seconds,
+        "active_seconds": active_seconds,
         "tombstone_seconds": tombstone_seconds,
         "error_threshold": spec.error_threshold,
     }

@@ -33,7 +33,7 @@ class LeaseRefusal(StrEnum):
 
 
 class CommitOutcome(StrEnum):
-    """What became of a commit; only `committed` changed anything."""
+    """What became of a commit; only by `committed` the chunk has this attempt's result."""
 
     COMMITTED = "committed"
     GONE = "gone"
@@ -87,7 +87,11 @@ class JobStore:
 
     def create(self, job_id: str, spec: JobSpec) -> None:
         """Begin a job that is `receiving`. A repeat after a lost answer changes nothing."""
-        record = records.new_record(spec, tombstone_seconds=self._tombstone_seconds)
+        record = records.new_record(
+            spec,
+            active_seconds=self._max_retention_seconds,
+            tombstone_seconds=self._tombstone_seconds,
+        )
         self._scripts.run("create_job", job_id, record)
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.zadd(keys.JOBS, {job_id: 0})
@@ -95,8 +99,8 @@ class JobStore:
             pipe.execute()
 
     def _oldest_possible_id(self) -> str:
-        """Jobs with smaller ids have expired, whatever their retention: they last changed at the
-        latest as long after their creation as Redis keeps a record without any change."""
+        """Jobs with smaller ids are taken to have expired: kept for the longest retention after
+        an end that came as late as a job may wait for one."""
         oldest_ms = time.time_ns() // 1_000_000 - 2 * self._max_retention_seconds * 1000
         return f"job_{max(oldest_ms, 0):012x}"
 
@@ -227,19 +231,26 @@ class JobStore:
         ]
 
     def results(self, job: Job) -> Iterator[bytes]:
-        """Result lines of a job's committed chunks, in input order."""
-        return self._texts(keys.results(job.id), job.chunks_total)
+        """Result lines of a job's committed chunks, in input order.
+
+        Raises JobGoneError while iterating if the job is deleted or expires meanwhile.
+        """
+        return self._texts(job, keys.results(job.id))
 
     def errors(self, job: Job) -> Iterator[bytes]:
-        """Row errors of a job's committed chunks, in input order."""
-        return self._texts(keys.errors(job.id), job.chunks_total)
+        """Row errors of a job's committed chunks, in input order. Raises as `results`."""
+        return self._texts(job, keys.errors(job.id))
 
-    def _texts(self, key: str, chunks: int) -> Iterator[bytes]:
-        for number in range(chunks):
-            with translated_errors():
-                found = self._redis.hget(key, str(number))
+    def _texts(self, job: Job, key: str) -> Iterator[bytes]:
+        for number in range(job.chunks_total):
+            with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+                pipe.hget(key, str(number))
+                pipe.exists(keys.record(job.id))
+                found, is_there = pipe.execute()
+            if not is_there:
+                self.get(job.id)
             if found:
-                yield found if isinstance(found, bytes) else found.encode()
+                yield found
 
     def wait_until_ended(self, job_id: str, *, timeout_seconds: float) -> Job:
         """The job when it has ended, or as it is after the timeout. Woken, not polling.

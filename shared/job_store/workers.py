@@ -1,7 +1,5 @@
 """What workers tell about themselves: that they live, and how fast a model is."""
 
-import time
-
 from redis import Redis
 
 from shared.job_store import keys
@@ -27,6 +25,14 @@ SMOOTHING = 0.3
 """Weight of the newest measurement of a model's speed; about the last six chunks count."""
 
 
+MAX_SPEED_UP = 4.0
+"""A measurement counts as at most so many times what was known: one odd chunk of cheap rows must
+not make the next ones too large for the time limit."""
+
+SPEEDS_KEPT_SECONDS = 30 * 24 * 3600
+"""Speeds of models that nobody uses any more are forgotten after a month."""
+
+
 class WorkerRegistry:
     """Who works, and how fast. Safe to share by threads. Raises StoreUnavailableError."""
 
@@ -35,12 +41,14 @@ class WorkerRegistry:
 
     def beat(self, worker: str, *, processes: int) -> None:
         """Say that a worker with so many processes lives; forget those that died long ago."""
-        now = time.time()
-        with translated_errors():
-            self._redis.hset(keys.WORKERS, worker, f"{int(now * 1000)} {processes}")
-            for name, (seen, _) in self._seen().items():
-                if now - seen > FORGOTTEN_AFTER_SECONDS:
-                    self._redis.hdel(keys.WORKERS, name)
+        now, seen = self._seen()
+        gone = [name for name, (at, _) in seen.items() if now - at > FORGOTTEN_AFTER_SECONDS]
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.WORKERS, worker, f"{now:.3f} {processes}")
+            pipe.expire(keys.WORKERS, int(FORGOTTEN_AFTER_SECONDS))
+            if gone:
+                pipe.hdel(keys.WORKERS, *gone)
+            pipe.execute()
 
     def leave(self, worker: str) -> None:
         """Say that a worker stops."""
@@ -49,36 +57,46 @@ class WorkerRegistry:
 
     def live_processes(self) -> int:
         """Number of worker processes that can score right now."""
-        now = time.time()
-        with translated_errors():
-            seen = self._seen().values()
-        return sum(processes for at, processes in seen if now - at <= DEAD_AFTER_SECONDS)
+        now, seen = self._seen()
+        return sum(count for at, count in seen.values() if now - at <= DEAD_AFTER_SECONDS)
 
     def is_live(self, worker: str) -> bool:
         """Whether this worker was heard of lately."""
-        with translated_errors():
-            seen = self._seen()
-        return worker in seen and time.time() - seen[worker][0] <= DEAD_AFTER_SECONDS
+        now, seen = self._seen()
+        return worker in seen and now - seen[worker][0] <= DEAD_AFTER_SECONDS
 
     def window(self) -> int:
         """How many chunks one job may have queued or running at a time."""
         return max(MIN_WINDOW, CHUNKS_PER_PROCESS * self.live_processes())
 
-    def _seen(self) -> dict[str, tuple[float, int]]:
-        """When each worker was last heard of (seconds since 1970), and its processes."""
-        found = {}
-        for name, value in self._redis.hgetall(keys.WORKERS).items():
-            seen_ms, processes = value.split()
-            found[text(name)] = (int(seen_ms) / 1000, int(processes))
-        return found
+    def _seen(self) -> tuple[float, dict[str, tuple[float, int]]]:
+        """The server's time, and by it when each worker was last heard of, with its processes.
+
+        In seconds since 1970, by one clock for all machines.
+        """
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.hgetall(keys.WORKERS)
+            (seconds, microseconds), found = pipe.execute()
+        told = {text(name): value.split() for name, value in found.items()}
+        now = seconds + microseconds / 1_000_000
+        return now, {name: (float(at), int(count)) for name, (at, count) in told.items()}
 
     def record_speed(self, model_reference: str, rows_per_second: float) -> None:
         """Count in how fast a process just scored a chunk of this model version."""
         known = self.speed(model_reference)
         if known is not None:
+            rows_per_second = min(rows_per_second, MAX_SPEED_UP * known)
             rows_per_second = SMOOTHING * rows_per_second + (1 - SMOOTHING) * known
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.SPEEDS, model_reference, f"{rows_per_second:.1f}")
+            pipe.expire(keys.SPEEDS, SPEEDS_KEPT_SECONDS)
+            pipe.execute()
+
+    def forget_speed(self, model_reference: str) -> None:
+        """Begin to measure a model version anew: its chunks turned out to be too large."""
         with translated_errors():
-            self._redis.hset(keys.SPEEDS, model_reference, f"{rows_per_second:.1f}")
+            self._redis.hdel(keys.SPEEDS, model_reference)
 
     def speed(self, model_reference: str) -> float | None:
         """Rows per second of one process with this model version; None before it was measured."""

@@ -63,7 +63,7 @@ def test_a_row_the_model_refuses_is_a_row_error_and_the_others_are_scored(fragil
 def test_a_chunk_whose_process_died_is_scored_by_another_one(fragile: Api) -> None:
     job = ended(fragile, fragile.submit("x\n1\n666\n", model="deadly_once", wait=0).json())
 
-    assert job["status"] == "succeeded"
+    assert job["status"] == "succeeded", job["error"]
     assert "6660" in fragile.get(job["urls"]["results"]).text
 
 
@@ -94,8 +94,7 @@ def ended_or_running(api: Api, job: dict[str, Any]) -> str:
 
 
 def test_a_chunk_over_the_time_limit_ends_its_job_with_a_code(fragile: Api) -> None:
-    rows = "\n".join(map(str, range(1_000)))
-    job = ended(fragile, fragile.submit(f"x\n{rows}\n", model="slow", wait=0).json())
+    job = ended(fragile, fragile.submit("x\n1\n", model="stuck", wait=0).json())
 
     assert job["status"] == "failed"
     assert job["error"]["code"] == "attempts_exhausted"

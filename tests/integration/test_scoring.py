@@ -70,7 +70,7 @@ def test_a_job_of_many_chunks_keeps_the_order_of_its_rows(api: Api) -> None:
     job = api.submit("x\n" + "\n".join(map(str, x)), model="echo").json()
 
     scored = predictions(api, job)
-    assert job["progress"]["chunks_done"] == job["progress"]["chunks_total"] > 10
+    assert job["progress"]["chunks_done"] == job["progress"]["chunks_total"] > 1
     assert np.array_equal(scored["row"], np.arange(1, 200_001))
     assert np.array_equal(scored["prediction"], x * 10.0)
 

@@ -26,9 +26,11 @@ local function closed()
   return false
 end
 
--- Count the retention anew, for every key the job has.
+-- Count the lifetime of all the job's keys anew. Its retention begins with its end; before that it
+-- is kept for `active_seconds` after its last change, so that no queue is too long for it.
 local function renew()
-  local seconds = number('retention_seconds')
+  local has_ended = ENDS[get('status')]
+  local seconds = number(has_ended and 'retention_seconds' or 'active_seconds')
   redis.call('HSET', RECORD, 'expires_at_ms', now_ms() + seconds * 1000)
   for i = 1, 5 do redis.call('EXPIRE', KEYS[i], seconds) end
   redis.call('EXPIRE', TOMBSTONE, seconds + number('tombstone_seconds'))
@@ -53,6 +55,16 @@ local function release(window)
   end
   redis.call('HSET', RECORD, 'chunks_dispatched', dispatched)
   return released
+end
+
+-- Chunks that were released and that no worker has taken up yet. A repeated script answers with
+-- them: the answer that named them first was lost, and a chunk queued twice does no harm.
+local function untaken()
+  local chunks = {}
+  for chunk = 0, number('chunks_dispatched') - 1 do
+    if redis.call('HEXISTS', CHUNKS, chunk .. ':token') == 0 then chunks[#chunks + 1] = chunk end
+  end
+  return chunks
 end
 
 -- End the job if its whole input is here and scored.

@@ -1,14 +1,12 @@
 -- ARGV: chunk, token, results, errors, rows succeeded, rows failed, window.
 -- Commits a chunk once, by the holder of its newest lease; the last commit ends the job.
--- Returns {'committed', chunks to queue …}, or why not: {'gone' | 'ended' | 'stale'}. A chunk
--- that is committed already has no input any more, and its token is spent: that is 'stale', too.
+-- Returns {'committed', chunks to queue …}, or why not: {'gone' | 'ended' | 'stale'}. Repeated after
+-- a lost answer it finds no input any more and changes nothing.
 local why = closed()
 if why then return {why} end
 local chunk, token = ARGV[1], ARGV[2]
-if redis.call('HEXISTS', INPUTS, chunk) == 0
-    or redis.call('HGET', CHUNKS, chunk .. ':token') ~= token then
-  return {'stale'}
-end
+if redis.call('HGET', CHUNKS, chunk .. ':token') ~= token then return {'stale'} end
+if redis.call('HEXISTS', INPUTS, chunk) == 0 then return {'committed', unpack(untaken())} end
 redis.call('HSET', RESULTS, chunk, ARGV[3])
 if ARGV[4] ~= '' then redis.call('HSET', ERRORS, chunk, ARGV[4]) end
 redis.call('HDEL', INPUTS, chunk)

@@ -43,7 +43,7 @@ class Broken(io.BytesIO):
         super().__init__(CSV)
         self.error = error
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, _size: int | None = -1, /) -> bytes:
         if block := super().read(4):
             return block
         raise self.error
@@ -54,7 +54,8 @@ def taken(
 ) -> bytes:
     """The CSV text in a body."""
     stream = Trickle(body, step) if isinstance(body, bytes) else body
-    sent = Headers({"Content-Type": "text/csv"} | {k.replace("_", "-"): v for k, v in headers.items()})
+    named = {"Content_Type": "text/csv"} | headers
+    sent = Headers((name.replace("_", "-"), value) for name, value in named.items())
     return b"".join(csv_blocks(stream, sent, limit_bytes=limit))
 
 
@@ -182,14 +183,14 @@ def test_the_limit_is_of_what_is_unpacked() -> None:
 
 
 def test_a_bomb_is_stopped_before_it_grows() -> None:
-    bomb = gzip.compress(bytes(200 * 1024**2), compresslevel=9)
+    bomb = gzip.compress(bytes(64 * 1024**2), compresslevel=9)
     tracemalloc.start()
 
     with pytest.raises(BodyTooLargeError):
         for _ in csv_blocks(
             io.BytesIO(bomb),
             Headers({"Content-Type": "text/csv", "Content-Encoding": "gzip"}),
-            limit_bytes=100 * 1024**2,
+            limit_bytes=32 * 1024**2,
         ):
             pass
 
@@ -201,12 +202,13 @@ def test_a_bomb_is_stopped_before_it_grows() -> None:
 # --- multipart
 
 
-CONTENTS = st.lists(
+PIECES = st.lists(
     st.sampled_from([b"x", b"\r\n", b"\n", b"\r", b"--", b"--b0undar", b"b0undary", b"\r\n--b0"])
-).map(b"".join)
+)
+CONTENTS = PIECES.map(b"".join).filter(lambda content: b"--b0undary" not in content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(content=CONTENTS, step=st.integers(1, 40))
 def test_the_file_part_comes_out_whole_wherever_blocks_end(content: bytes, step: int) -> None:
     assert from_form(form(form_part(content)), step=step) == content

@@ -21,6 +21,7 @@ from shared.errors import (
     InputError,
     RecordTooLargeError,
     TooManyColumnsError,
+    TooManyRowsError,
     UnclosedQuoteError,
 )
 from tests.csv_strategies import CsvFile, csv_files, read_by_pandas
@@ -35,6 +36,7 @@ def make_intake(
     delimiter: str = ",",
     max_chunk_bytes: int = 10**6,
     max_record_bytes: int = 10**6,
+    max_rows: int = 10**6,
 ) -> CsvIntake:
     blocks = (body[at : at + block_bytes] for at in range(0, len(body), block_bytes))
     return CsvIntake(
@@ -42,6 +44,7 @@ def make_intake(
         delimiter=delimiter,
         max_chunk_bytes=max_chunk_bytes,
         max_record_bytes=max_record_bytes,
+        max_rows=max_rows,
     )
 
 
@@ -77,7 +80,7 @@ def examples(number: int) -> settings:
     return settings(max_examples=number, deadline=None, suppress_health_check=shared_fixture)
 
 
-@examples(60)
+@examples(40)
 @given(file=csv_files(), block_bytes=st.integers(1, 12))
 def test_every_chunk_size_gives_every_row_once_and_in_order(
     first_look: None, file: CsvFile, block_bytes: int
@@ -101,7 +104,7 @@ def assert_contiguous(plans: list[ChunkPlan]) -> None:
     assert all(before.first_line < after.first_line for before, after in pairwise(plans))
 
 
-@examples(40)
+@examples(25)
 @given(file=csv_files(), rows=st.integers(1, 5), block_bytes=st.integers(1, 12))
 def test_chunks_hold_the_rows_and_cells_that_pandas_reads(
     first_look: None, file: CsvFile, rows: int, block_bytes: int
@@ -116,7 +119,7 @@ def test_chunks_hold_the_rows_and_cells_that_pandas_reads(
     assert read_by_pandas(one_per_line, file.delimiter) == expected
 
 
-@examples(40)
+@examples(25)
 @given(file=csv_files(), size=st.integers(1, 40))
 def test_the_line_of_a_chunk_is_where_it_stands_in_the_body(
     first_look: None, file: CsvFile, size: int
@@ -128,7 +131,7 @@ def test_the_line_of_a_chunk_is_where_it_stands_in_the_body(
     assert [line for line, _ in records(chunks, file.separator)] == expected
 
 
-@examples(40)
+@examples(25)
 @given(file=csv_files(), size=st.integers(1, 40))
 def test_a_chunk_is_the_bytes_that_were_sent(first_look: None, file: CsvFile, size: int) -> None:
     body = b"header\n" + file.data
@@ -287,6 +290,15 @@ def test_a_record_is_too_long_whatever_stands_before_it(before: int, rows: int) 
 
     with pytest.raises(RecordTooLargeError, match=f"line {before + 2} "):
         cut(body, rows=rows, max_record_bytes=69_000, max_chunk_bytes=2**16)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_more_rows_than_allowed_are_refused(rows: int) -> None:
+    body = b"x\n" + b"1\n" * 10
+
+    assert sum(plan.rows for plan, _ in cut(body, rows=rows, max_rows=10)) == 10
+    with pytest.raises(TooManyRowsError):
+        cut(body, rows=rows, max_rows=9)
 
 
 def test_a_record_as_long_as_allowed_is_taken() -> None:

@@ -1,0 +1,59 @@
+"""A query string is understood wholly or refused by the name of what is wrong."""
+
+import pytest
+from werkzeug.datastructures import MultiDict
+
+from api.query import JobListQuery, ResultsQuery, parse_query
+from shared.errors import InvalidParameterError, UnknownParameterError
+from shared.jobs import JobStatus, new_job_id
+
+
+def parse(*pairs: tuple[str, str]) -> JobListQuery:
+    return parse_query(JobListQuery, MultiDict(pairs))
+
+
+def test_an_empty_query_has_defaults() -> None:
+    assert parse() == JobListQuery(status=None, model=None, limit=20, after=None)
+
+
+def test_values_are_taken_in_their_types() -> None:
+    job_id = new_job_id()
+
+    query = parse(("status", "running"), ("limit", "7"), ("after", job_id), ("model", "m"))
+
+    assert (query.status, query.limit) == (JobStatus.RUNNING, 7)
+    assert (query.after, query.model) == (job_id, "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("status", "done", "succeeded"),
+        ("limit", "0", "from 1 to 100"),
+        ("limit", "101", "from 1 to 100"),
+        ("limit", "many", "from 1 to 100"),
+        ("limit", "", "from 1 to 100"),
+        ("after", "job_1", "id of a job"),
+        ("after", f"{new_job_id()}\n", "id of a job"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_it_should_be(
+    name: str, value: str, expected: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=f"'{name}'.*{expected}"):
+        parse((name, value))
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(InvalidParameterError, match="give it once"):
+        parse(("limit", "1"), ("limit", "2"))
+
+
+def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UnknownParameterError, match=r"'page'.*status, model, limit, after"):
+        parse(("page", "1"))
+
+
+def test_where_there_are_no_parameters_none_is_taken() -> None:
+    with pytest.raises(UnknownParameterError, match=r"'limit'.*none"):
+        parse_query(ResultsQuery, MultiDict({"limit": "1"}))

@@ -1,0 +1,143 @@
+"""Results and jobs on the wire say what the records say."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.representations import (
+    errors_csv,
+    errors_ndjson,
+    job_document,
+    results_csv,
+    results_ndjson,
+    template_csv,
+)
+from shared.jobs import Job, JobStatus
+from shared.signature import Dtype, OutputColumn
+from tests.factories import make_feature, make_manifest, make_signature, make_spec
+
+COLUMNS = (
+    OutputColumn(name="row", dtype=Dtype.INT),
+    OutputColumn(name="key", dtype=Dtype.STRING),
+    OutputColumn(name="score", dtype=Dtype.FLOAT),
+    OutputColumn(name="good", dtype=Dtype.BOOL),
+    OutputColumn(name="error", dtype=Dtype.STRING),
+)
+
+
+def make_job(**changes: Any) -> Job:
+    defaults: dict[str, Any] = {
+        "id": "job_1",
+        "spec": make_spec(result_columns=COLUMNS),
+        "status": JobStatus.RUNNING,
+        "total": 100,
+        "succeeded": 20,
+        "failed": 5,
+        "chunks_total": 4,
+        "chunks_done": 1,
+        "created_at_ms": 1_750_000_000_000,
+        "started_at_ms": 1_750_000_001_000,
+        "expires_at_ms": 1_750_000_060_000,
+        "read_at_ms": 1_750_000_002_000,
+    }
+    return Job(**defaults | changes)
+
+
+def ndjson(*texts: bytes) -> list[dict[str, Any]]:
+    lines = b"".join(results_ndjson(make_job(), iter(texts))).splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_results_have_a_header_and_the_lines_of_all_chunks() -> None:
+    texts = iter([b"1,a,0.5,true,\n", b"2,b,1,false,\n"])
+
+    body = b"".join(results_csv(make_job(), texts))
+
+    assert body == b"row,key,score,good,error\n1,a,0.5,true,\n2,b,1,false,\n"
+
+
+def test_values_become_json_in_their_types() -> None:
+    assert ndjson(b"1,7,0.1,true,\n") == [
+        {"row": 1, "key": "7", "score": 0.1, "good": True, "error": None}
+    ]
+
+
+def test_what_json_can_not_say_is_null() -> None:
+    rows = ndjson(b"1,,nan,,bad\n2,,inf,,\n3,,-inf,false,\n")
+
+    assert [row["score"] for row in rows] == [None, None, None]
+    assert [row["good"] for row in rows] == [None, None, False]
+    assert all(json.dumps(row, allow_nan=False) for row in rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=5))
+def test_any_text_is_one_line_of_json_and_reads_back(keys: list[str]) -> None:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([1, key, 0.5, "true", ""] for key in keys)
+
+    assert [row["key"] for row in ndjson(text.getvalue().encode())] == keys
+
+
+def test_row_errors_come_as_csv_and_as_json() -> None:
+    line = b'3,5,x,not_a_number,"No, ""a"""\n'
+
+    as_csv = b"".join(errors_csv(iter([line])))
+    as_json = json.loads(b"".join(errors_ndjson(iter([line]))))
+
+    assert as_csv == b"row,line,column,code,message\n" + line
+    assert list(as_json.values()) == [3, 5, "x", "not_a_number", 'No, "a"']
+
+
+def test_a_job_document_counts_every_row_once() -> None:
+    document = job_document(make_job())
+
+    assert document["counts"] == {"total": 100, "succeeded": 20, "failed": 5, "pending": 75}
+    assert document["progress"]["ratio"] == 0.25
+    assert document["progress"]["rows_per_second"] == 25
+    assert document["progress"]["eta_seconds"] == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"total": 0, "succeeded": 0, "failed": 0},
+        {"succeeded": 0, "failed": 0},
+        {"started_at_ms": None, "succeeded": 0, "failed": 0},
+        {"status": JobStatus.CANCELLED},
+    ],
+)
+def test_what_is_not_known_yet_is_null(changes: dict[str, Any]) -> None:
+    assert job_document(make_job(**changes))["progress"]["eta_seconds"] is None
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    document = job_document(replace(make_job(), finished_at_ms=None))
+
+    assert document["created_at"] == "2025-06-15T15:06:40.000Z"
+    assert document["finished_at"] is None
+
+
+def test_an_error_of_the_job_is_told_with_its_code() -> None:
+    job = make_job(status=JobStatus.FAILED, error_code="all_rows_failed", error_detail="None.")
+
+    assert job_document(make_job())["error"] is None
+    assert job_document(job)["error"] == {"code": "all_rows_failed", "detail": "None."}
+
+
+def test_a_template_is_a_csv_that_could_be_sent() -> None:
+    features = (
+        make_feature("a,b", example=1.5),
+        make_feature("s", "string", example='x"y'),
+        make_feature("gap", "string"),
+    )
+
+    template = template_csv(make_manifest(signature=make_signature(*features)))
+
+    assert list(csv.reader(io.StringIO(template))) == [["a,b", "s", "gap"], ["1.5", 'x"y', ""]]

@@ -1,0 +1,211 @@
+"""Nothing of a foreign file is opened before everything that must be true of it is known."""
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression
+
+from shared.errors import ManifestError, ModelLoadError, PublishError
+from shared.manifest import ArtifactFormat, Manifest
+from shared.model_repository import ModelRepository, file_sha256
+from tests.estimators import Echo
+from worker.artifact_loader import first_line, load_artifact
+from worker.publishing import publish
+
+X = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    return ModelRepository(tmp_path)
+
+
+def publish_line(repository: Path, **options: Any) -> Manifest:
+    estimator = LinearRegression().fit(X, [10.0, 20.0, 30.0])
+    return publish(estimator, name="line", sample=X, repository=repository, **options)
+
+
+def publish_echo(repository: Path) -> Manifest:
+    types = ["tests.estimators.Echo"]
+    return publish(Echo().fit(X), name="echo", sample=X, repository=repository, trusted_types=types)
+
+
+def load(repository: ModelRepository, manifest: Manifest, *, allow_pickle: bool = False) -> Any:
+    path = repository.artifact_path(manifest)
+    return load_artifact(path, manifest, allow_pickle=allow_pickle)
+
+
+def replaced(repository: ModelRepository, manifest: Manifest, content: bytes) -> Manifest:
+    """A manifest that vouches for other content of the artifact, as a forger would write it."""
+    path = repository.artifact_path(manifest)
+    path.write_bytes(content)
+    artifact = manifest.artifact.model_copy(update={"sha256": file_sha256(path)})
+    return manifest.model_copy(update={"artifact": artifact})
+
+
+class Bomb:
+    """A pickle that writes a file when it is opened."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+def test_a_sound_artifact_gives_the_estimator(
+    repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat
+) -> None:
+    manifest = publish_line(tmp_path, artifact_format=artifact_format)
+
+    estimator = load(repository, manifest, allow_pickle=True)
+
+    assert estimator.predict(X).tolist() == pytest.approx([10, 20, 30])
+
+
+@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("position", [0, 100, -1])
+def test_a_single_flipped_bit_is_refused(
+    repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat, position: int
+) -> None:
+    manifest = publish_line(tmp_path, artifact_format=artifact_format)
+    content = bytearray(repository.artifact_path(manifest).read_bytes())
+    content[position] ^= 1
+    repository.artifact_path(manifest).write_bytes(content)
+
+    with pytest.raises(ModelLoadError, match="checksum"):
+        load(repository, manifest, allow_pickle=True)
+
+
+def test_an_artifact_that_is_gone_is_refused(repository: ModelRepository, tmp_path: Path) -> None:
+    manifest = publish_line(tmp_path)
+    repository.artifact_path(manifest).unlink()
+
+    with pytest.raises(ModelLoadError, match="can't be read"):
+        load(repository, manifest)
+
+
+def test_joblib_is_refused_unless_pickles_are_allowed(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    manifest = publish_line(tmp_path, artifact_format=ArtifactFormat.JOBLIB)
+
+    with pytest.raises(ModelLoadError, match="ROWMILL_ALLOW_PICKLE"):
+        load(repository, manifest)
+
+
+@pytest.mark.parametrize("allow_pickle", [True, False])
+@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+def test_a_malicious_pickle_put_in_place_of_an_artifact_never_runs(
+    repository: ModelRepository,
+    tmp_path: Path,
+    artifact_format: ArtifactFormat,
+    *,
+    allow_pickle: bool,
+) -> None:
+    manifest = publish_line(tmp_path, artifact_format=artifact_format)
+    trace = tmp_path / "ran"
+    joblib.dump(Bomb(trace), repository.artifact_path(manifest))
+
+    with pytest.raises(ModelLoadError):
+        load(repository, manifest, allow_pickle=allow_pickle)
+
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+def test_a_malicious_pickle_never_runs_even_if_its_manifest_vouches_for_it(
+    repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat
+) -> None:
+    trace = tmp_path / "ran"
+    honest = publish_line(tmp_path, artifact_format=artifact_format)
+    manifest = replaced(repository, honest, pickle.dumps(Bomb(trace)))
+
+    with pytest.raises(ModelLoadError):
+        load(repository, manifest)
+
+    assert not trace.exists()
+
+
+def test_a_type_that_nobody_vouched_for_is_refused_by_name(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    types = ["tests.estimators.Echo"]
+    manifest = publish(
+        Echo().fit(X), name="echo", sample=X, repository=tmp_path, trusted_types=types
+    )
+    artifact = manifest.artifact.model_copy(update={"trusted_types": ()})
+
+    with pytest.raises(ModelLoadError, match=r"nobody vouched for: tests\.estimators\.Echo"):
+        load(repository, manifest.model_copy(update={"artifact": artifact}))
+
+
+def test_a_class_of_ones_own_is_loaded_when_it_is_trusted(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    types = ["tests.estimators.Echo"]
+    manifest = publish(
+        Echo().fit(X), name="echo", sample=X, repository=tmp_path, trusted_types=types
+    )
+
+    assert load(repository, manifest).predict(X).tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    "file", ["../line/1/model.skops", "/etc/passwd", "..", ".model", "a/b", ""]
+)
+def test_a_manifest_that_points_outside_its_directory_is_refused(
+    repository: ModelRepository, tmp_path: Path, file: str
+) -> None:
+    publish_line(tmp_path)
+    path = tmp_path / "line" / "1" / "manifest.json"
+    path.write_text(path.read_text().replace('"model.skops"', f'"{file}"'))
+
+    with pytest.raises(ManifestError):
+        repository.resolve("line")
+
+
+def test_a_manifest_copied_to_another_model_is_refused(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    publish_line(tmp_path)
+    shutil.copytree(tmp_path / "line" / "1", tmp_path / "other" / "1")
+
+    with pytest.raises(ManifestError, match="says it is 'line/1'"):
+        repository.resolve("other")
+
+
+@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+def test_a_model_of_another_scikit_learn_is_refused(
+    repository: ModelRepository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    artifact_format: ArtifactFormat,
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("sklearn.base.__version__", "1.0.2")
+        manifest = publish_line(tmp_path, artifact_format=artifact_format)
+
+    with pytest.raises(ModelLoadError, match=r"InconsistentVersionWarning.* 1\.0\.2"):
+        load(repository, manifest, allow_pickle=True)
+
+
+def test_an_error_is_told_in_one_line_without_the_paths_of_the_server() -> None:
+    error = FileNotFoundError("No file /srv/models/line/1/model.skops; 1/2 is no path\nsecond")
+
+    assert first_line(error) == "FileNotFoundError: No file …; 1/2 is no path"
+
+
+def test_what_the_publisher_does_not_trust_is_not_published(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    with pytest.raises(PublishError, match=r"tests\.estimators\.Echo"):
+        publish(Echo().fit(X), name="echo", sample=X, repository=tmp_path)
+
+    assert repository.names() == []
