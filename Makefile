@@ -32,7 +32,7 @@ down: ## Stop the stack; jobs are kept for the next start
 	else echo "Nothing was running."; fi
 
 test: $(ENVIRONMENT) ## Run the tests; they need no stack, no models and no Docker
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: $(ENVIRONMENT) ## Run ruff, mypy, import-linter and the lock check
 	$(BIN)/ruff check .

@@ -23,7 +23,9 @@ def redis_server(directory: Path, *, append_only: bool = False) -> Iterator[str]
     """A server of the Redis protocol on a socket nobody else knows; yields its URL."""
     directory.mkdir(parents=True, exist_ok=True)
     config = {"appendonly": "yes" if append_only else "no", "appendfsync": "everysec"}
-    server = ValkeyServer(data_dir=directory, config=config, unix_socket_path=directory / "s")
+    server = ValkeyServer(
+        data_dir=directory, config=config, port=free_port(), unix_socket_path=directory / "s"
+    )
     with server:
         yield f"unix://{directory / 's'}"
 

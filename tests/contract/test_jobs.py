@@ -85,6 +85,7 @@ def test_the_job_object_has_these_members_in_this_order(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "headers"),
     [(b"x\n6\n7\n", {}), (gzip.compress(b"x\n6\n7\n"), {"Content-Encoding": "gzip"})],
+    ids=["plain", "gzip"],
 )
 def test_a_job_tells_what_it_was_given_and_what_scored_it(
     api: Api, body: bytes, headers: dict[str, str]

@@ -34,7 +34,7 @@ def test_values_are_taken_in_their_types() -> None:
         ("limit", "many", "from 1 to 100"),
         ("limit", "", "from 1 to 100"),
         ("after", "job_1", "id of a job"),
-        ("after", f"{new_job_id()}\n", "id of a job"),
+        ("after", "job_" + "0" * 32 + "\n", "id of a job"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_it_should_be(
