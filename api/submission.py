@@ -96,7 +96,7 @@ class Submission:
         return self.repository.resolve(reference)
 
     def _take_in(self, spec: JobSpec, intake: CsvIntake) -> Job:
-        speed = self.workers.speed(spec.model_reference)
+        speed = self.workers.speed(spec.model_version_id)
         chunks = intake.chunks(lambda: target_rows(speed))
         first = next(chunks, None)
         if first is None:
@@ -108,8 +108,8 @@ class Submission:
             while first is not None:
                 plan, data = first
                 queued = self.store.append_chunk(job_id, plan, data, window=window)
-                self.dispatcher.announce(job_id, queued, model=spec.model_reference)
-                speed = self.workers.speed(spec.model_reference)
+                self.dispatcher.announce(job_id, queued, model=spec.model_version_id)
+                speed = self.workers.speed(spec.model_version_id)
                 first = next(chunks, None)
             self.store.close_input(job_id, input_bytes=intake.input_bytes, sha256=intake.sha256)
         return self.store.get(job_id)

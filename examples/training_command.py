@@ -34,4 +34,4 @@ def _parse_repository(description: str) -> Path:
 
 def _summary(manifest: Manifest, *, elapsed_seconds: float) -> str:
     metrics = " ".join(f"{name}={value:.6g}" for name, value in manifest.metrics.items())
-    return f"{manifest.reference}: {elapsed_seconds:.1f} s, {metrics}"
+    return f"{manifest.version_id}: {elapsed_seconds:.1f} s, {metrics}"

@@ -71,7 +71,7 @@ class JobSpec:
     input_format: str = "csv"
 
     @property
-    def model_reference(self) -> str:
+    def model_version_id(self) -> str:
         return f"{self.model_name}/{self.model_version}"
 
 

@@ -49,6 +49,6 @@ class Manifest(BaseModel):
     """Versions the model was trained under, by distribution name."""
 
     @property
-    def reference(self) -> str:
+    def version_id(self) -> str:
         """`name/version`, as directories, logs and messages spell a model version."""
         return f"{self.name}/{self.version}"

@@ -88,7 +88,7 @@ class ModelRepository:
             raise ManifestError(f"The manifest of '{name}/{version}' can't be read.") from error
         if (manifest.name, manifest.version) != (name, version):
             raise ManifestError(
-                f"The manifest in '{name}/{version}' says it is '{manifest.reference}'."
+                f"The manifest in '{name}/{version}' says it is '{manifest.version_id}'."
             )
         return manifest
 

@@ -23,7 +23,7 @@ def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
     and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
     so it is opened only if `allow_pickle`. Raises ModelLoadError.
     """
-    model = manifest.reference
+    model = manifest.version_id
     try:
         checksum = file_sha256(path)
     except OSError as error:
@@ -55,7 +55,7 @@ def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
         return _open_skops(path, manifest)
     if not allow_pickle:
         raise ModelLoadError(
-            f"'{manifest.reference}' is a joblib file, which runs code when it is opened; "
+            f"'{manifest.version_id}' is a joblib file, which runs code when it is opened; "
             "publish it as skops, or set ROWMILL_ALLOW_PICKLE=true if you trust its origin."
         )
     return joblib.load(path)
@@ -66,7 +66,7 @@ def _open_skops(path: Path, manifest: Manifest) -> Any:
     unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
     if unknown:
         raise ModelLoadError(
-            f"'{manifest.reference}' holds types that nobody vouched for: {', '.join(unknown)}. "
+            f"'{manifest.version_id}' holds types that nobody vouched for: {', '.join(unknown)}. "
             "Look at them, then publish it with trusted_types naming them."
         )
     return skops.io.load(path, trusted=trusted)

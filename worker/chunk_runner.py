@@ -72,7 +72,7 @@ class ChunkRunner:
         seconds = time.perf_counter() - began
         outcome, released = self.store.commit(lease, result, window=self.workers.window())
         if outcome is CommitOutcome.COMMITTED:
-            model = lease.spec.model_reference
+            model = lease.spec.model_version_id
             self.announce(lease.job_id, released, model=model)
             if result.succeeded >= MIN_MEASURED_ROWS:
                 self.workers.record_speed(model, result.succeeded / seconds)

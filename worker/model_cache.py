@@ -28,7 +28,7 @@ class ModelCache:
                 self._load(manifest)
             except ModelLoadError as error:
                 logger.error(
-                    "model not loaded", extra={"model": manifest.reference, "reason": str(error)}
+                    "model not loaded", extra={"model": manifest.version_id, "reason": str(error)}
                 )
 
     def get(self, name: str, version: str, *, sha256: str) -> Predictor:
@@ -50,7 +50,7 @@ class ModelCache:
         path = self._repository.artifact_path(manifest)
         estimator = load_artifact(path, manifest, allow_pickle=self._allow_pickle)
         predictor = Predictor(estimator, manifest)
-        self._predictors[manifest.reference] = predictor
+        self._predictors[manifest.version_id] = predictor
         seconds = round(time.perf_counter() - began, 3)
-        logger.info("model loaded", extra={"model": manifest.reference, "seconds": seconds})
+        logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})
         return predictor

@@ -98,6 +98,8 @@ def learn_signature(
     sample = pd.DataFrame(sample).rename(columns=str)
     if sample.empty:
         raise PublishError("The sample is empty; give the rows the model was trained on.")
+    if not sample.columns.is_unique:
+        raise PublishError("Two columns of the sample have the same name; rename one.")
     takes_names = hasattr(estimator, "feature_names_in_")
 
     def call(output: OutputKind, rows: pd.DataFrame) -> Any:

@@ -82,24 +82,24 @@ class WorkerRegistry:
         now = seconds + microseconds / 1_000_000
         return now, {name: (float(at), int(count)) for name, (at, count) in told.items()}
 
-    def record_speed(self, model_reference: str, rows_per_second: float) -> None:
+    def record_speed(self, model_version_id: str, rows_per_second: float) -> None:
         """Count in how fast a process just scored a chunk of this model version."""
-        known = self.speed(model_reference)
+        known = self.speed(model_version_id)
         if known is not None:
             rows_per_second = min(rows_per_second, MAX_SPEED_UP * known)
             rows_per_second = SMOOTHING * rows_per_second + (1 - SMOOTHING) * known
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(keys.SPEEDS, model_reference, f"{rows_per_second:.1f}")
+            pipe.hset(keys.SPEEDS, model_version_id, f"{rows_per_second:.1f}")
             pipe.expire(keys.SPEEDS, SPEEDS_KEPT_SECONDS)
             pipe.execute()
 
-    def forget_speed(self, model_reference: str) -> None:
+    def forget_speed(self, model_version_id: str) -> None:
         """Begin to measure a model version anew: its chunks turned out to be too large."""
         with translated_errors():
-            self._redis.hdel(keys.SPEEDS, model_reference)
+            self._redis.hdel(keys.SPEEDS, model_version_id)
 
-    def speed(self, model_reference: str) -> float | None:
+    def speed(self, model_version_id: str) -> float | None:
         """Rows per second of one process with this model version; None before it was measured."""
         with translated_errors():
-            value = self._redis.hget(keys.SPEEDS, model_reference)
+            value = self._redis.hget(keys.SPEEDS, model_version_id)
         return float(value) if value else None

@@ -209,3 +209,9 @@ def test_what_the_publisher_does_not_trust_is_not_published(
         publish(Echo().fit(X), name="echo", sample=X, repository=tmp_path)
 
     assert repository.names() == []
+
+
+def test_what_an_error_says_holds_no_path_of_the_server() -> None:
+    error = FileNotFoundError(2, "No such file or directory", "/srv/secret/lookup.csv")
+
+    assert first_line(error) == "FileNotFoundError: [Errno 2] No such file or directory: '…'"

@@ -42,7 +42,7 @@ def test_a_preloaded_version_is_not_opened_again(repository: ModelRepository) ->
     cache.preload()
     repository.artifact_path(repository.resolve("line")).unlink()
 
-    assert cache.get("line", "1", sha256=checksum).manifest.reference == "line/1"
+    assert cache.get("line", "1", sha256=checksum).manifest.version_id == "line/1"
 
 
 def test_a_model_that_can_not_be_opened_keeps_no_other_from_being_loaded(

@@ -193,6 +193,11 @@ def publish_line_with(repository: Path, sample: pd.DataFrame, **options: Any) ->
     return publish(estimator, name="line", sample=sample, repository=repository, **options)
 
 
+def test_two_columns_of_one_name_are_refused() -> None:
+    with pytest.raises(PublishError, match="same name"):
+        learn_signature(Lenient(), pd.concat([X, X], axis="columns"))
+
+
 def test_a_column_that_is_empty_in_the_whole_sample_is_refused_by_name() -> None:
     with pytest.raises(PublishError, match="'gap'"):
         learn_signature(Lenient(), X.assign(gap=np.nan))
