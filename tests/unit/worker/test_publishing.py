@@ -177,6 +177,7 @@ def test_a_classifier_of_several_outputs_offers_no_probabilities() -> None:
         (X.rename(columns={"x": "y"}), {}, "can't score its sample"),
         (X.assign(x=np.nan), {}, "can't score its sample"),
         (X, {"output_names": ["a", "b"]}, "2 output names for 1"),
+        (X, {"output_names": ["error"]}, "must differ"),
     ],
 )
 def test_what_can_not_be_served_is_not_published(
