@@ -55,7 +55,7 @@ $(ENVIRONMENT): requirements/installer.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Rowmill needs Python 3.11 or newer. $(PYTHON) is: $$($(PYTHON) --version 2>&1)"; \
 	  echo "Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing into $(VENV) …"
+	@echo "Installing into $(VENV); this takes about a minute …"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@$(PIP_INSTALL) --require-hashes -r requirements/installer.txt
 	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
@@ -64,5 +64,6 @@ $(ENVIRONMENT): requirements/installer.txt requirements/dev.txt pyproject.toml
 
 # Trained again when an example or scikit-learn changes, not at every make up.
 $(MODELS): $(wildcard examples/*.py examples/*/*.py examples/*/*.csv) requirements/worker.txt | $(ENVIRONMENT)
-	$(BIN)/python -m examples.train_all --repository $(MODELS_DIR)
+	@echo "Training the example models …"
+	@$(BIN)/python -m examples.train_all --repository $(MODELS_DIR)
 	@touch $@

@@ -67,6 +67,11 @@ def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, 
     return inherited | own | {f"ROWMILL_{name.upper()}": value for name, value in settings.items()}
 
 
+def without_coverage(env: dict[str, str]) -> dict[str, str]:
+    """The variables less those by which coverage gets into child processes."""
+    return {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
+
+
 @contextmanager
 def process(*command: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process that is asked to stop at the end, and made to if it does not."""
@@ -113,11 +118,18 @@ def worker_process(
 
 
 @contextmanager
-def live_stack(directory: Path, models_dir: Path, **settings: str) -> Iterator[Api]:
-    """Server, API and a worker with two processes, ready to score."""
+def live_stack(
+    directory: Path, models_dir: Path, *, is_measured: bool = True, **settings: str
+) -> Iterator[Api]:
+    """Server, API and a worker with two processes, ready to score.
+
+    `is_measured`: whether coverage watches its processes, which makes them a good deal slower.
+    """
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
         env = environment(redis_url, models_dir, **settings)
+        if not is_measured:
+            env = without_coverage(env)
         stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)

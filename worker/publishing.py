@@ -15,6 +15,7 @@ import skops.io
 from shared.errors import PublishError, quoted
 from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
+from shared.settings import Settings
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
@@ -35,7 +36,7 @@ def publish(
     *,
     name: str,
     sample: pd.DataFrame,
-    repository: Path = Path("models"),
+    repository: Path | None = None,
     description: str = "",
     metrics: Mapping[str, float] | None = None,
     artifact_format: ArtifactFormat = ArtifactFormat.SKOPS,
@@ -47,6 +48,8 @@ def publish(
     `sample`: n rows as the model was trained on, best all of them: names, types, bounds and
     categories are learned from it, and it is scored once, so that nothing is published that can't
     predict. Whether a feature takes missing or unseen values is tried on its first row.
+    `repository`: without it the one of the settings, `ROWMILL_MODELS_DIR` or `models` in the
+    current directory, which must be there: a model put anywhere else would never be served.
     `trusted_types` names classes in a skops artifact that are not scikit-learn's own, numpy's or
     scipy's. `output_names` names the columns of a multi-output `predict`. Raises PublishError.
     """
@@ -65,12 +68,23 @@ def publish(
             | {library: version(library) for library in LIBRARIES},
         )
 
-    return ModelRepository(repository).publish(
+    return ModelRepository(repository or _own_repository()).publish(
         name,
         lambda path: _write(estimator, path, artifact_format, trusted=trusted_types),
         artifact_format=artifact_format,
         describe=describe,
     )
+
+
+def _own_repository() -> Path:
+    """The model repository that the workers of these settings serve."""
+    path = Settings().models_dir
+    if not path.is_dir():
+        raise PublishError(
+            f"There is no model repository at {path.absolute()}; run this from the root of the "
+            "project, set ROWMILL_MODELS_DIR or pass repository=."
+        )
+    return path
 
 
 def _write(

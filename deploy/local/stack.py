@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from deploy.local import preflight
 from deploy.local.preflight import StackError
 from deploy.local.processes import Processes
+from rowmill.client import DEFAULT_URL
 from shared.settings import SOCKET_NAME, Settings, embedded_redis_url
 
 READY_SECONDS = 90
@@ -216,6 +217,8 @@ def up(stack: Stack) -> None:
     print(f"  API     {record.api_url}")
     print(f"  Flower  {record.flower_url}")
     print(f"  Logs    {stack.run_dir / 'logs'}")
+    if record.api_url != DEFAULT_URL:
+        print(f"For the command rowmill: export ROWMILL_URL={record.api_url}")
     print("Stop it with: make down")
 
 

@@ -47,7 +47,7 @@ def workspace(run_directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(workspace: Path, run_directory: Path) -> Iterator[Api]:
-    with live_stack(run_directory / "docs", workspace / "models") as api:
+    with live_stack(run_directory / "docs", workspace / "models", is_measured=False) as api:
         yield api
 
 

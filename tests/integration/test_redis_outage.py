@@ -13,6 +13,7 @@ from tests.live_stack import (
     api_process,
     environment,
     redis_server,
+    without_coverage,
     worker_process,
 )
 from tests.waiting import wait_until
@@ -23,7 +24,7 @@ def stack(run_directory: Path, models_dir: Path) -> Iterator[tuple[Api, ExitStac
     """API and worker on a server with an append-only file; closing the stack kills the server."""
     with ExitStack() as processes, ExitStack() as server:
         url = server.enter_context(redis_server(run_directory / "o", append_only=True))
-        env = environment(url, models_dir)
+        env = without_coverage(environment(url, models_dir))
         processes.enter_context(worker_process(env, run_directory / "outage-worker.log"))
         api = processes.enter_context(api_process(env, run_directory / "outage-api.log"))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)

@@ -194,6 +194,17 @@ def publish_line_with(repository: Path, sample: pd.DataFrame, **options: Any) ->
     return publish(estimator, name="line", sample=sample, repository=repository, **options)
 
 
+def test_without_a_repository_nothing_is_written_to_some_other_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(PublishError, match="root of the project"):
+        publish(LinearRegression().fit(X, [10.0, 20.0, 30.0]), name="line", sample=X)
+
+    assert files_of(tmp_path) == set()
+
+
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(PublishError, match="same name"):
         learn_signature(Lenient(), pd.concat([X, X], axis="columns"))
