@@ -46,7 +46,8 @@ def test_a_column_of_texts_judged_as_numbers_can_be_read_as_numbers(texts: list[
 
     if len(good):
         quoted = "\n".join(f'"{text}"' for text in good)
-        pd.read_csv(io.StringIO(quoted), header=None, dtype="float64")
+        table = pd.read_csv(io.StringIO(quoted), header=None, dtype="float64")
+        assert table[0].dtype == "float64"
 
 
 def test_missing_texts_count_as_numbers() -> None:
