@@ -5,33 +5,51 @@ import csv
 from flask import Flask, request
 
 from api import problems
+from api.reception import Reception
 from api.routes import health, jobs, models, results
 from api.submission import Submission
+from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
+from shared.job_store.intake import JobIntake
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 
+UPLOADS = "rowmill_uploads"
+"""Name under which the application hands its uploads to the server that stops it."""
+
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Connects to nothing until the first request."""
     redis = connect(settings.redis_url)
-    store = JobStore(
+    store = JobStore(redis)
+    intake = JobIntake(
         redis,
         tombstone_seconds=settings.tombstone_seconds,
         max_retention_seconds=settings.max_retention_seconds,
+        max_waiting_rows=settings.max_waiting_rows,
     )
-    workers = WorkerRegistry(redis)
+    workers = WorkerRegistry(
+        redis,
+        dead_after_seconds=settings.dead_after_seconds,
+        max_job_losses=settings.max_job_losses,
+    )
+    uploads = Uploads(intake, store)
     repository = ModelRepository(settings.models_dir)
     submission = Submission(
         settings=settings,
         repository=repository,
         store=store,
         workers=workers,
-        dispatcher=Dispatcher(make_celery(settings)),
+        reception=Reception(
+            intake=intake,
+            store=store,
+            uploads=uploads,
+            dispatcher=Dispatcher(make_celery(settings)),
+        ),
     )
     waiting_room = WaitingRoom(
         store, max_seconds=settings.max_wait_seconds, seats=settings.max_waiting_requests
@@ -52,5 +70,6 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(results.make_blueprint(store))
     app.register_blueprint(models.make_blueprint(repository))
     app.register_blueprint(health.make_blueprint(workers))
+    app.extensions[UPLOADS] = uploads
     problems.install(app)
     return app

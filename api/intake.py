@@ -40,12 +40,14 @@ class CsvIntake:
         max_chunk_bytes: int,
         max_record_bytes: int,
         max_rows: int = NO_LIMIT,
+        announced_bytes: int = 0,
     ) -> None:
         self._blocks = blocks
         self._delimiter = delimiter.encode()
         self._max_chunk_bytes = max_chunk_bytes
         self._max_record_bytes = max_record_bytes
         self._max_rows = max_rows
+        self._announced_bytes = announced_bytes
         self._buffer = bytearray()
         self._has_ended = False
         self._line = 1
@@ -58,6 +60,23 @@ class CsvIntake:
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all rows have been given."""
+        return self._has_ended and not self._buffer
+
+    @property
+    def bytes_to_come(self) -> int:
+        """About how much follows the chunks given so far, by what was announced."""
+        not_read = 0 if self._has_ended else max(0, self._announced_bytes - self.input_bytes)
+        return len(self._buffer) + not_read
+
+    def drain(self) -> None:
+        """Read on to the end for the checksum alone. Raises whatever the blocks raise."""
+        while not self._has_ended:
+            self._buffer.clear()
+            self._fill(1)
 
     def header(self, *, max_columns: int) -> tuple[str, ...]:
         """The column names; to be called first.

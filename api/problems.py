@@ -18,15 +18,21 @@ RETRY_SECONDS = 5
 STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.InvalidParameterError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.InvalidBodyError: HTTPStatus.BAD_REQUEST,
     errors.MultipartError: HTTPStatus.BAD_REQUEST,
     errors.GzipError: HTTPStatus.BAD_REQUEST,
     errors.UploadIncompleteError: HTTPStatus.BAD_REQUEST,
     errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TooManyRowsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
+    errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
+    errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
     errors.JobGoneError: HTTPStatus.GONE,
     errors.JobNotFinishedError: HTTPStatus.CONFLICT,
+    errors.NothingToRetryError: HTTPStatus.CONFLICT,
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -69,9 +75,20 @@ def _answer_error(error: errors.RowmillError) -> Response:
         logger.error("request failed", exc_info=error, extra={"path": request.path})
     members = {"errors": _problems(error)} if isinstance(error, errors.HeaderError) else {}
     response = problem(status, error.code, str(error), **members)
-    if isinstance(error, errors.StoreError | errors.JobNotFinishedError):
-        response.headers["Retry-After"] = str(RETRY_SECONDS)
+    if (seconds := _retry_after_seconds(error)) is not None:
+        response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def _retry_after_seconds(error: errors.RowmillError) -> int | None:
+    """When to send the request again, if that may help."""
+    if isinstance(error, errors.TooMuchQueuedError):
+        return error.retry_after_seconds
+    if isinstance(error, errors.IdempotencyKeyInUseError):
+        return 1
+    if isinstance(error, errors.StoreError | errors.JobNotFinishedError):
+        return RETRY_SECONDS
+    return None
 
 
 def _problems(error: errors.HeaderError) -> list[dict[str, object]]:

@@ -1,11 +1,19 @@
-"""Query strings, parsed once; a parameter that is unknown, repeated or wrong is refused by name."""
+"""Query strings and JSON orders, parsed once; what is unknown or wrong is refused by name."""
 
-from typing import Annotated, TypeVar
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
+from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from shared.errors import InvalidParameterError, UnknownParameterError
+from shared.errors import (
+    InvalidBodyError,
+    InvalidParameterError,
+    UnknownParameterError,
+    UnsupportedMediaTypeError,
+)
 from shared.jobs import JOB_ID_PATTERN, JobStatus
 
 Query = TypeVar("Query", bound=BaseModel)
@@ -30,17 +38,46 @@ class ResultsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class RetryOrder(BaseModel):
+    """The body of `POST /jobs/{id}/retry`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    only: Annotated[Literal["failed"], Field(description="'failed'")]
+    model: Annotated[str | None, Field(description="a model reference")] = None
+
+
+def parse_body(model: type[Query], request: Request) -> Query:
+    """The JSON body as `model` describes it.
+
+    Raises UnsupportedMediaTypeError, InvalidBodyError, InvalidParameterError,
+    UnknownParameterError.
+    """
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaTypeError("Content-Type", request.mimetype, ["application/json"])
+    try:
+        order = json.loads(request.get_data(cache=False))
+    except ValueError as error:
+        raise InvalidBodyError from error
+    if not isinstance(order, dict):
+        raise InvalidBodyError
+    return _validated(model, order)
+
+
 def parse_query(model: type[Query], args: MultiDict[str, str]) -> Query:
     """The query as `model` describes it. Raises InvalidParameterError, UnknownParameterError."""
     for name, values in args.lists():
         if len(values) > 1:
             raise InvalidParameterError(name, ", ".join(values), "give it once")
-    query = args.to_dict()
+    return _validated(model, args.to_dict())
+
+
+def _validated(model: type[Query], values: Mapping[str, Any]) -> Query:
     try:
-        return model.model_validate(query)
+        return model.model_validate(values)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         if name not in model.model_fields:
             raise UnknownParameterError(name, list(model.model_fields) or ["none"]) from error
         expected = f"it is {model.model_fields[name].description}"
-        raise InvalidParameterError(name, query[name], expected) from error
+        raise InvalidParameterError(name, str(values.get(name, "")), expected) from error

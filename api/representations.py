@@ -56,14 +56,23 @@ def job_document(job: Job) -> dict[str, Any]:
         "finished_at": _time(job.finished_at_ms),
         "expires_at": _time(job.expires_at_ms),
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
-        "warnings": [],
+        "warnings": _warnings(job),
+        "retry_of": job.spec.retry_of,
         "urls": {
             "self": path,
             "results": f"{path}/results",
             "errors": f"{path}/errors",
             "cancel": f"{path}/cancel",
+            "retry": f"{path}/retry",
         },
     }
+
+
+def _warnings(job: Job) -> list[str]:
+    if not job.attempts_lost:
+        return []
+    times = "once" if job.attempts_lost == 1 else f"{job.attempts_lost} times"
+    return [f"A process was lost while it scored rows of this job, {times}; they were tried again."]
 
 
 def _progress(job: Job) -> dict[str, Any]:

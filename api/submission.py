@@ -1,58 +1,53 @@
-"""From a body to a job: resolve the version, check the header, save chunk by chunk, announce."""
+"""From a request to a job: resolve the version, check the header, save chunk by chunk.
 
+Every row is taken in once, whatever is sent twice: a request with an idempotency key is answered
+with the job that its first sending made.
+"""
+
+import hashlib
+import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
+from dataclasses import dataclass, replace
 
 from api.intake import CsvIntake
+from api.reception import Chunk, Received, Reception
+from api.rejects import chunks_of
+from api.specification import SubmitOptions, make_spec, retry_spec
 from shared.chunks import target_rows
-from shared.dispatch import Dispatcher
 from shared.errors import (
     EmptyInputError,
-    InputError,
-    InvalidParameterError,
-    JobEndedError,
+    IdempotencyKeyInUseError,
+    IdempotencyKeyReusedError,
+    InvalidIdempotencyKeyError,
+    JobNotFinishedError,
     ModelNotFoundError,
-    RowmillError,
-    StoreError,
-    UploadIncompleteError,
+    NothingToRetryError,
 )
+from shared.job_store.intake import FirstRequest
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
-from shared.jobs import ANY_NUMBER, Job, JobErrorCode, JobSpec, ResultJoin, new_job_id
+from shared.jobs import Job, JobSpec, JobStatus, JobTerms, Lane
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
-from shared.signature import Dtype, OutputColumn, OutputKind
 
-JOINED_SUFFIX = "_input"
-"""Put behind a joined input column whose name a result column has already."""
+MAX_KEY_CHARS = 255
+"""Longest idempotency key; a UUID has 36 characters."""
+
+SMALL_JOB_ROWS = 1_000
+SMALL_JOB_SECONDS = 0.25
+"""A job of one chunk that is as small as this, by the speed of its model as far as it is known,
+goes into the small lane. A larger one there would be what the others wait for."""
 
 
-class SubmitOptions(BaseModel):
-    """The query string of `POST /jobs`."""
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """What a request says of who sends it, besides its body."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = ""
-    output: Annotated[OutputKind, Field(description=f"one of {', '.join(OutputKind)}")] = (
-        OutputKind.PREDICT
-    )
-    join: Annotated[ResultJoin, Field(description="'input' or 'none'")] = ResultJoin.NONE
-    key: Annotated[str | None, Field(description="the name of an input column")] = None
-    delimiter: Annotated[
-        Literal[",", ";", "\t", "|"], Field(description="one of , ; | or a tab (%09)")
-    ] = ","
-    error_threshold: Annotated[
-        int, Field(ge=ANY_NUMBER, description="a whole number of rows, or -1 for any number")
-    ] = ANY_NUMBER
-    expires_in: Annotated[
-        int | None, Field(ge=1, description="a whole number of seconds above 0")
-    ] = None
-    strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+    caller: str = ""
+    idempotency_key: str | None = None
+    announced_bytes: int = 0
+    """Length of the body; 0 if it was not announced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,26 +58,52 @@ class Submission:
     repository: ModelRepository
     store: JobStore
     workers: WorkerRegistry
-    dispatcher: Dispatcher
+    reception: Reception
 
-    def submit(self, options: SubmitOptions, blocks: Iterator[bytes]) -> Job:
-        """Take in a whole body and return its job, which may be running or done by then.
+    # --- a body
+
+    def submit(
+        self, options: SubmitOptions, blocks: Iterator[bytes], sender: Sender
+    ) -> tuple[Job, bool]:
+        """Take in a whole body; the job, which may be running or done by then, and whether it is
+        that of an earlier request with the same idempotency key.
 
         Nothing is created before the header and the first row are known to be good. What goes
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
-        StoreError. ModelNotFoundError, ManifestError when there is no such model.
+        StoreError. ModelNotFoundError, ManifestError when there is no such model;
+        TooMuchQueuedError, JobTooLargeError when there is no room; IdempotencyKeyInUseError,
+        IdempotencyKeyReusedError.
         """
-        manifest = self._resolve(options.model)
+        key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
         intake = CsvIntake(
             blocks,
             delimiter=options.delimiter,
             max_chunk_bytes=self.settings.max_chunk_bytes,
             max_record_bytes=self.settings.max_record_bytes,
             max_rows=self.settings.max_rows,
+            announced_bytes=sender.announced_bytes,
         )
+        if key and (first := self.reception.intake.first_request(key)):
+            return self._first_job(first, request, intake), True
+        manifest = self._resolve(options.model)
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, manifest, header, settings=self.settings)
-        return self._take_in(spec, intake)
+        speed = self.workers.speed(spec.model_version_id)
+        chunks = intake.chunks(lambda: target_rows(speed))
+        first_chunk = next(chunks, None)
+        if first_chunk is None:
+            raise EmptyInputError(has_header=True)
+        terms = JobTerms(caller=sender.caller, idempotency_key=key, request=request)
+        terms = _sized(terms, spec, first_chunk, intake, speed)
+        with self.reception.job(spec, terms) as job:
+            if isinstance(job, FirstRequest):
+                return self._first_job(job, request, intake), True
+            job.append(first_chunk)
+            for chunk in chunks:
+                speed = self.workers.speed(spec.model_version_id)
+                job.append(chunk)
+            job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
+        return self.store.get(job.id), False
 
     def _resolve(self, reference: str) -> Manifest:
         reference = reference or self.settings.default_model
@@ -95,91 +116,85 @@ class Submission:
             reference = names[0]
         return self.repository.resolve(reference)
 
-    def _take_in(self, spec: JobSpec, intake: CsvIntake) -> Job:
-        speed = self.workers.speed(spec.model_version_id)
-        chunks = intake.chunks(lambda: target_rows(speed))
-        first = next(chunks, None)
-        if first is None:
-            raise EmptyInputError(has_header=True)
-        job_id = new_job_id()
-        self.store.create(job_id, spec)
-        with self._failing(job_id):
-            window = self.workers.window()
-            while first is not None:
-                plan, data = first
-                queued = self.store.append_chunk(job_id, plan, data, window=window)
-                self.dispatcher.announce(job_id, queued, model=spec.model_version_id)
-                speed = self.workers.speed(spec.model_version_id)
-                first = next(chunks, None)
-            self.store.close_input(job_id, input_bytes=intake.input_bytes, sha256=intake.sha256)
-        return self.store.get(job_id)
+    def _first_job(self, first: FirstRequest, request: str, intake: CsvIntake) -> Job:
+        """The job that this request made when it was sent first.
 
-    @contextmanager
-    def _failing(self, job_id: str) -> Iterator[None]:
-        """End the job as failed when its body can't be taken in to its end.
-
-        A job that ended by itself meanwhile (cancelled, model not loadable) is no error here: its
-        record says what happened.
+        The body is read to its end and compared by its checksum. Raises JobGoneError.
         """
-        try:
-            yield
-        except JobEndedError:
-            return
-        except RowmillError as error:
-            is_refused = isinstance(error, InputError) and not isinstance(
-                error, UploadIncompleteError
-            )
-            code = JobErrorCode.INPUT_REFUSED if is_refused else JobErrorCode.UPLOAD_INCOMPLETE
-            with suppress(StoreError):  # nothing can be told to a store that is out of reach
-                self.store.fail(job_id, code, str(error))
-            raise
+        job = self.store.get(first.job_id)
+        if job.status is JobStatus.RECEIVING:
+            raise IdempotencyKeyInUseError(job.id)
+        if first.request != request:
+            raise IdempotencyKeyReusedError(job.id)
+        intake.drain()
+        # A job that ended before its body did has no checksum; what there is of it agrees.
+        if job.input_sha256 not in (None, intake.sha256):
+            raise IdempotencyKeyReusedError(job.id)
+        return job
+
+    # --- failed rows
+
+    def retry(self, job_id: str, model: str | None, sender: Sender) -> Job:
+        """A job of the rows of an ended job that failed; they keep their numbers and lines.
+
+        `model`: a model reference; by default the version that the first job was pinned to.
+        Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
+        `submit` raises for a header that doesn't fit or for want of room.
+        """
+        parent = self.store.get(job_id)
+        if not parent.has_ended:
+            raise JobNotFinishedError(job_id, parent.status)
+        spec = parent.spec
+        manifest = self.repository.resolve(model or f"{spec.model_name}:{spec.model_version}")
+        spec = retry_spec(parent, manifest)
+        if not parent.failed:
+            raise NothingToRetryError(job_id)
+        speed = self.workers.speed(spec.model_version_id)
+        lane = _lane(parent.failed, speed)
+        received = hashlib.sha256()
+        input_bytes = 0
+        terms = JobTerms(caller=sender.caller, lane=lane, expected_rows=parent.failed)
+        with self.reception.job(spec, terms) as job:
+            if isinstance(job, FirstRequest):  # a retry has no idempotency key
+                raise IdempotencyKeyInUseError(job.job_id)
+            for plan, data in chunks_of(self.store.rejects(parent), wanted_rows=target_rows(speed)):
+                received.update(data)
+                input_bytes += len(data)
+                job.append((plan, data))
+            job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
+        return self.store.get(job.id)
 
 
-def make_spec(
-    options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], *, settings: Settings
-) -> JobSpec:
-    """What the job will do. Raises HeaderError, InvalidParameterError."""
-    outputs = manifest.signature.outputs.get(options.output)
-    if outputs is None:
-        offered = ", ".join(manifest.signature.outputs)
-        raise InvalidParameterError("output", options.output, f"this model offers {offered}")
-    carried = _carried(options, header)
-    manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
-    retention = options.expires_in or settings.retention_seconds
-    return JobSpec(
-        model_name=manifest.name,
-        model_version=manifest.version,
-        model_sha256=manifest.artifact.sha256,
-        output=options.output,
-        header=header,
-        delimiter=options.delimiter,
-        carried=carried,
-        result_columns=_result_columns(carried, outputs),
-        error_threshold=options.error_threshold,
-        retention_seconds=min(retention, settings.max_retention_seconds),
-    )
+def _digest_of(key: str | None) -> str:
+    """An idempotency key as it is stored; empty for none. Raises InvalidIdempotencyKeyError."""
+    if key is None:
+        return ""
+    if not 0 < len(key) <= MAX_KEY_CHARS:
+        raise InvalidIdempotencyKeyError(MAX_KEY_CHARS)
+    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
-def _carried(options: SubmitOptions, header: tuple[str, ...]) -> tuple[str, ...]:
-    if options.join is ResultJoin.INPUT:
-        return header
-    return (options.key,) if options.key is not None else ()
+def _fingerprint(options: SubmitOptions) -> str:
+    """Two requests with the same options have the same; the body is compared by its checksum."""
+    text = json.dumps(options.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _result_columns(
-    carried: tuple[str, ...], outputs: tuple[OutputColumn, ...]
-) -> tuple[OutputColumn, ...]:
-    taken = {"row", "error"} | {column.name for column in outputs}
-    joined = []
-    for carried_name in carried:
-        name = carried_name
-        while name in taken:
-            name += JOINED_SUFFIX
-        taken.add(name)
-        joined.append(OutputColumn(name=name, dtype=Dtype.STRING))
-    return (
-        OutputColumn(name="row", dtype=Dtype.INT),
-        *joined,
-        *outputs,
-        OutputColumn(name="error", dtype=Dtype.STRING),
+def _lane(rows: int, rows_per_second: float | None) -> Lane:
+    is_quick = rows_per_second is None or rows / rows_per_second <= SMALL_JOB_SECONDS
+    return Lane.SMALL if rows <= SMALL_JOB_ROWS and is_quick else Lane.BULK
+
+
+def _sized(
+    terms: JobTerms, spec: JobSpec, first: Chunk, intake: CsvIntake, speed: float | None
+) -> JobTerms:
+    """`terms` with what can be told of the job's size when its first chunk is here."""
+    plan, data = first
+    body_bytes = len(data) + intake.bytes_to_come
+    rows = plan.rows * body_bytes // len(data)
+    return replace(
+        terms,
+        lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
+        expected_rows=rows,
+        expected_bytes=body_bytes + spec.result_bytes(rows, input_bytes=body_bytes),
     )

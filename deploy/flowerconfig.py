@@ -19,4 +19,4 @@ enable_events = False
 purge_offline_workers = 10
 
 # Flower asks live workers for their queues. With none alive it shows the backlog of this one.
-current_app.conf.task_default_queue = "bulk"
+current_app.conf.task_default_queue = "work"

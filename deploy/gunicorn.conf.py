@@ -5,7 +5,9 @@
 """
 
 from pathlib import Path
+from typing import Any
 
+from api.app import UPLOADS
 from shared.settings import Settings
 
 _settings = Settings()
@@ -31,3 +33,10 @@ accesslog = None
 # Gunicorn's control socket would be one file per user account: two stacks would share it, and a
 # container's read-only root has no place for it. Signals are all we need.
 control_socket_disable = True
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Say of the uploads that did not come to their end in time that they are broken off."""
+    app = getattr(worker, "wsgi", None)
+    if app is not None:
+        app.extensions[UPLOADS].break_off()

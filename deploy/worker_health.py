@@ -13,10 +13,15 @@ from shared.settings import Settings
 
 
 def main() -> None:
-    registry = WorkerRegistry(connect(Settings().redis_url))
-    worker = f"worker@{socket.gethostname()}"
-    if not registry.is_live(worker):
-        sys.exit(f"{worker} was not heard of lately.")
+    settings = Settings()
+    registry = WorkerRegistry(
+        connect(settings.redis_url),
+        dead_after_seconds=settings.dead_after_seconds,
+        max_job_losses=settings.max_job_losses,
+    )
+    host = socket.gethostname()
+    if not registry.is_live(host):
+        sys.exit(f"The worker of {host} was not heard of lately.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The chunk: a contiguous slice of a job's rows; what is queued, run, retried and committed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FIRST_CHUNK_ROWS = 1_000
 """Rows of a chunk while nobody knows yet how fast the model is: small enough for a model of
@@ -23,6 +23,31 @@ class ChunkPlan:
     first_line: int
     """Physical line of the input, with the header and newlines inside quotes counted."""
     rows: int
+    picked_rows: tuple[int, ...] = ()
+    """Numbers of the rows where they don't follow one another: a retry's, which keep those of the
+    first job. Empty for a slice of an input."""
+    picked_lines: tuple[int, ...] = ()
+
+    def row(self, position: int) -> int:
+        """Number of the row at a position, which counts from 0."""
+        return self.picked_rows[position] if self.picked_rows else self.first_row + position
+
+    def line(self, position: int, lines_before: int) -> int:
+        """Line of the row at a position that has so many lines before it in the chunk."""
+        if self.picked_lines:
+            return self.picked_lines[position]
+        return self.first_line + lines_before
+
+    def part(self, first: int, behind: int, *, lines_before: int) -> "ChunkPlan":
+        """The plan of the rows at the positions from `first` up to `behind`."""
+        return replace(
+            self,
+            first_row=self.row(first),
+            first_line=self.first_line + lines_before,
+            rows=behind - first,
+            picked_rows=self.picked_rows[first:behind],
+            picked_lines=self.picked_lines[first:behind],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +60,42 @@ class RowError:
     """The input column it is about; empty when it is about the row as a whole."""
     code: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectedRows:
+    """Failed rows of a chunk as they were sent, kept so that they can be retried."""
+
+    rows: tuple[int, ...] = ()
+    lines: tuple[int, ...] = ()
+    records: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkResult:
+    """What scoring a chunk gave: lines without headers, and how many rows they stand for."""
+
+    results: bytes
+    errors: bytes
+    succeeded: int
+    failed: int
+    rejected: RejectedRows = RejectedRows()
+
+
+def joined(results: list[ChunkResult]) -> ChunkResult:
+    """The results of the parts of a chunk, in order, as that of the chunk."""
+    rejected = [result.rejected for result in results]
+    return ChunkResult(
+        results=b"".join(result.results for result in results),
+        errors=b"".join(result.errors for result in results),
+        succeeded=sum(result.succeeded for result in results),
+        failed=sum(result.failed for result in results),
+        rejected=RejectedRows(
+            rows=tuple(row for part in rejected for row in part.rows),
+            lines=tuple(line for part in rejected for line in part.lines),
+            records=b"".join(part.records for part in rejected),
+        ),
+    )
 
 
 def target_rows(rows_per_second: float | None) -> int:

@@ -1,43 +1,50 @@
-"""How work is announced: Celery's configuration, the queue, and the names of tasks.
+"""How workers are woken: Celery's configuration, the queues, and the name of the task.
 
-A message says "there is work": a job id and a chunk number, never rows. The API sends by name
-and knows no task function.
+A message says "there may be work", and nothing else: which chunk is next is decided in the job
+store when a worker is free to run it. So a message that comes twice does no harm, and one that is
+lost costs the second until a worker's supervisor looks for itself.
 """
 
 from typing import Any
 
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from shared.errors import StoreUnavailableError
 from shared.settings import Settings
 
-SCORE_CHUNK = "score_chunk"
-BULK_QUEUE = "bulk"
+SCORE_CHUNKS = "score_chunks"
+WORK_QUEUE = "work"
+
+OWN_QUEUE_KEPT_SECONDS = 60
+"""How long the queue of a worker that is gone is kept."""
+
+
+def own_queue(worker: str) -> Queue:
+    """The queue by which a worker wakes itself, and finds out whether it hears its messages."""
+    return Queue(f"{WORK_QUEUE}:{worker}", expires=OWN_QUEUE_KEPT_SECONDS)
 
 
 def make_celery(settings: Settings) -> Celery:
     """A Celery app for sending and, in a worker, for receiving. Connects when first used."""
     celery = Celery("rowmill", broker=settings.broker_url)
-    celery.conf.update(_configuration(settings))
+    celery.conf.update(_configuration())
     return celery
 
 
-def _configuration(settings: Settings) -> dict[str, Any]:
-    # A redelivery before the time limit would run a chunk twice for nothing.
-    visibility_seconds = settings.chunk_time_limit_seconds + 30
+def _configuration() -> dict[str, Any]:
+    visibility_seconds = 60
     return {
-        # What a worker holds when it dies is delivered again.
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_time_limit": settings.chunk_time_limit_seconds,
+        # The job store knows what a worker ran when it died; its message is of no use to anyone.
+        "task_acks_late": False,
         "worker_prefetch_multiplier": 1,
         # Results live in the job store; Celery's own would be a second truth.
         "task_ignore_result": True,
         "result_backend": None,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_default_queue": BULK_QUEUE,
+        "task_default_queue": WORK_QUEUE,
         # Events feed Flower.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
@@ -46,8 +53,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             "visibility_timeout": visibility_seconds,
-            "unacked_restore_interval": 1,
-            "unacked_restore_throttle": 1,
             "unacked_mutex_expire": 15,
             "socket_timeout": 5,
             "socket_connect_timeout": 3,
@@ -55,8 +60,9 @@ def _configuration(settings: Settings) -> dict[str, Any]:
             "health_check_interval": 5,
         },
         "visibility_timeout": visibility_seconds,
+        # Who sends need not insist: a lost message is made up for.
         "task_publish_retry_policy": {
-            "max_retries": 3,
+            "max_retries": 1,
             "interval_start": 0,
             "interval_step": 0.2,
             "interval_max": 0.5,
@@ -69,22 +75,18 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 
 
 class Dispatcher:
-    """Announces chunks to the workers."""
+    """Wakes workers."""
 
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
 
-    def announce(self, job_id: str, chunks: list[int], *, model: str) -> None:
-        """Queue chunks of a job in order. Raises StoreUnavailableError when it can't be reached.
+    def wake(self, queue: Queue | None = None) -> None:
+        """Make one worker process look for chunks. Raises StoreUnavailableError.
 
-        `model` is for the eyes of who watches the queue; the worker goes by the job's record.
+        `queue`: that of the worker to wake; any one by default.
         """
-        for chunk in chunks:
-            try:
-                self._celery.send_task(
-                    SCORE_CHUNK,
-                    kwargs={"job_id": job_id, "chunk": chunk, "model": model},
-                    queue=BULK_QUEUE,
-                )
-            except OperationalError as error:
-                raise StoreUnavailableError from error
+        where = {"queue": queue} if queue is not None else {"queue": WORK_QUEUE}
+        try:
+            self._celery.send_task(SCORE_CHUNKS, **where)
+        except OperationalError as error:
+            raise StoreUnavailableError from error

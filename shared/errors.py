@@ -4,6 +4,7 @@ RowmillError
 ├── InputError                      the request or its body can't be taken
 │   ├── UnsupportedMediaTypeError   unsupported_media_type
 │   ├── InvalidParameterError       invalid_parameter
+│   ├── InvalidBodyError            invalid_body
 │   ├── MultipartError              invalid_multipart
 │   ├── GzipError                   invalid_gzip
 │   ├── BodyTooLargeError           body_too_large
@@ -14,11 +15,17 @@ RowmillError
 │   ├── TooManyRowsError            too_many_rows
 │   ├── RecordTooLargeError         record_too_large
 │   ├── UnclosedQuoteError          unclosed_quote
-│   └── UploadIncompleteError       upload_incomplete
+│   ├── UploadIncompleteError       upload_incomplete
+│   ├── JobTooLargeError            job_too_large
+│   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
+│   └── IdempotencyKeyReusedError   idempotency_key_reused
+├── TooMuchQueuedError              too_much_queued
+├── IdempotencyKeyInUseError        idempotency_key_in_use
 ├── JobError
 │   ├── JobNotFoundError            job_not_found
 │   ├── JobGoneError                job_gone
 │   ├── JobNotFinishedError         job_not_finished
+│   ├── NothingToRetryError         nothing_to_retry
 │   └── JobEndedError               job_ended            (cancelled while its body still arrived)
 ├── ModelError
 │   ├── ModelNotFoundError          model_not_found
@@ -83,6 +90,13 @@ class UnknownParameterError(InvalidParameterError):
         InputError.__init__(
             self, f"There is no parameter {quoted(name)} here; there are {', '.join(known)}."
         )
+
+
+class InvalidBodyError(InputError):
+    code = "invalid_body"
+
+    def __init__(self) -> None:
+        super().__init__("The body is no JSON object; send one, such as {}.")
 
 
 class MultipartError(InputError):
@@ -188,6 +202,60 @@ class UploadIncompleteError(InputError):
         super().__init__("The upload broke off before its end; send the file again.")
 
 
+class JobTooLargeError(InputError):
+    code = "job_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The body and its results would take more than the {limit_bytes} bytes that the job "
+            "store has for jobs; split it into several jobs."
+        )
+
+
+class InvalidIdempotencyKeyError(InputError):
+    code = "invalid_idempotency_key"
+
+    def __init__(self, limit_chars: int) -> None:
+        super().__init__(
+            f"Idempotency-Key must have 1 to {limit_chars} characters; send a random UUID."
+        )
+
+
+class IdempotencyKeyReusedError(InputError):
+    code = "idempotency_key_reused"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The Idempotency-Key was used for job {quoted(job_id)} with another body or other "
+            "options; use a new key for a new request."
+        )
+
+
+class IdempotencyKeyInUseError(RowmillError):
+    """The first request with the key is still being taken in."""
+
+    code = "idempotency_key_in_use"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The first request with this Idempotency-Key is still being taken in, as job "
+            f"{quoted(job_id)}; send this one again in a few seconds."
+        )
+
+
+class TooMuchQueuedError(RowmillError):
+    """There is so much work waiting that no more is taken in for now."""
+
+    code = "too_much_queued"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"Too much work is waiting; send this again in {retry_after_seconds} seconds, or "
+            "delete jobs that are no longer needed."
+        )
+
+
 # --- jobs
 
 
@@ -217,6 +285,13 @@ class JobNotFinishedError(JobError):
             f"Job {quoted(job_id)} is {status}; its results can be read when it has ended. "
             "Ask again after the seconds in Retry-After."
         )
+
+
+class NothingToRetryError(JobError):
+    code = "nothing_to_retry"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {quoted(job_id)} has no failed row; there is nothing to retry.")
 
 
 class JobEndedError(JobError):

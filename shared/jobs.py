@@ -37,8 +37,17 @@ class JobErrorCode(StrEnum):
     ERROR_THRESHOLD_EXCEEDED = "error_threshold_exceeded"
     MODEL_LOAD_FAILED = "model_load_failed"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
     UPLOAD_INCOMPLETE = "upload_incomplete"
     INPUT_REFUSED = "input_refused"
+
+
+class Lane(StrEnum):
+    """Where a job's chunks wait. Every worker looks into the small one first and keeps a process
+    for it, so that a small job never waits behind bulk work."""
+
+    SMALL = "small"
+    BULK = "bulk"
 
 
 class ResultJoin(StrEnum):
@@ -50,6 +59,12 @@ class ResultJoin(StrEnum):
 
 ANY_NUMBER = -1
 """Error threshold of a job that may have any number of failed rows."""
+
+
+ROW_BYTES = 12
+OUTPUT_BYTES = 20
+"""A line of results has the row's number and delimiters, and a number of up to 20 characters for
+each output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +83,37 @@ class JobSpec:
     """All columns of the results with their types, from `row` to `error`."""
     error_threshold: int = ANY_NUMBER
     retention_seconds: int
+    deadline_seconds: int | None = None
+    """How long after its creation the job must have ended."""
+    retry_of: str | None = None
+    """The job whose failed rows these are."""
     input_format: str = "csv"
 
     @property
     def model_version_id(self) -> str:
         return f"{self.model_name}/{self.model_version}"
+
+    def result_bytes(self, rows: int, *, input_bytes: int) -> int:
+        """About how much the results of so many rows take, and those of them that fail."""
+        outputs = len(self.result_columns) - len(self.carried) - len(("row", "error"))
+        carried_share = len(self.carried) / max(1, len(self.header))
+        return rows * (ROW_BYTES + OUTPUT_BYTES * outputs) + int(input_bytes * carried_share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTerms:
+    """On what terms a job is taken in."""
+
+    lane: Lane = Lane.BULK
+    caller: str = ""
+    """Who takes turns with others: one who sends many jobs delays mostly their own."""
+    expected_rows: int = 0
+    """Rows that the body is expected to have, and bytes that it and its results will take."""
+    expected_bytes: int = 0
+    idempotency_key: str = ""
+    """Digest of the request's key; empty if it had none."""
+    request: str = ""
+    """Fingerprint of all of the request but its body."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +137,8 @@ class Job:
     """When the snapshot was taken."""
     input_bytes: int = 0
     input_sha256: str | None = None
+    attempts_lost: int = 0
+    """Attempts on its chunks that ended with a dead, frozen or vanished process."""
     error_code: str | None = None
     error_detail: str | None = None
 

@@ -33,7 +33,8 @@ class Settings(BaseSettings):
     """Password of Flower's user `rowmill`; empty means no login, which only loopback can bear."""
 
     workers: int = Field(default=2, ge=1)
-    """Worker processes of one worker. As many as cores: scoring is bound by the processor."""
+    """Processes of one worker that may score bulk chunks at a time. As many as cores: scoring is
+    bound by the processor. One more is kept for small jobs."""
 
     threads_per_process: int = Field(default=1, ge=1)
     """Threads a worker process gives to BLAS and OpenMP. Processes × threads should equal cores."""
@@ -83,17 +84,34 @@ class Settings(BaseSettings):
     tombstone_seconds: int = Field(default=24 * 3600, ge=1)
     """How long an expired or deleted job answers 410 instead of 404."""
 
-    max_chunk_attempts: int = Field(default=4, ge=1)
-    """Attempts on one chunk before its job fails; more would let a poisonous chunk loop."""
+    max_waiting_rows: int = Field(default=100_000_000, ge=1)
+    """Rows of all jobs that may wait for their result. Beyond it new jobs are refused."""
 
-    chunk_time_limit_seconds: int = Field(default=120, ge=1)
-    """Longest run of one chunk before its process is killed. Chunks aim at under a second."""
+    max_chunk_attempts: int = Field(default=50, ge=1)
+    """Attempts on one chunk that may be lost with their process before its rows are given up. A row
+    that kills its process takes about six to find; four times as many lost attempts end the job."""
+
+    chunk_time_limit_seconds: float = Field(default=120, ge=1)
+    """Longest run of one chunk before its process is ended. Chunks aim at under a second."""
+
+    dead_after_seconds: float = Field(default=10, ge=2)
+    """A worker not heard of for so long counts as dead. It is heard of every second."""
+
+    stop_seconds: float = Field(default=20, ge=1)
+    """How long a worker that is stopped may finish its chunks before it gives them back. Less than
+    the 30 s after which Docker and the local stack kill it."""
 
     allow_pickle: bool = False
     """Whether joblib artifacts may be opened. Unpickling runs code from the file."""
 
     log_level: str = "INFO"
     """Least severe log level that is written."""
+
+    @property
+    def max_job_losses(self) -> int:
+        """Attempts of one job that may be lost before it fails: a model that kills its process on
+        every row must not go on doing so for hours."""
+        return 4 * self.max_chunk_attempts
 
     @property
     def broker_url(self) -> str:

@@ -15,8 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from shared.job_store.connection import connect
+from shared.job_store.intake import JobIntake
+from shared.job_store.leases import Leases
 from shared.job_store.store import JobStore
+from shared.job_store.workers import WorkerRegistry
 from tests.estimators import Deadly, Echo, Fussy, Stuck
+from tests.factories import MAX_JOB_LOSSES, make_intake
 from tests.live_stack import Api, live_stack, redis_server
 from worker.publishing import publish
 
@@ -100,7 +104,22 @@ def redis(redis_url: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def store(redis: Redis) -> JobStore:
-    return JobStore(redis, tombstone_seconds=100, max_retention_seconds=1000)
+    return JobStore(redis)
+
+
+@pytest.fixture
+def intake(redis: Redis) -> JobIntake:
+    return make_intake(redis)
+
+
+@pytest.fixture
+def leases(redis: Redis) -> Leases:
+    return Leases(redis, time_limit_seconds=60, max_job_losses=MAX_JOB_LOSSES)
+
+
+@pytest.fixture
+def registry(redis: Redis) -> WorkerRegistry:
+    return WorkerRegistry(redis, dead_after_seconds=10, max_job_losses=MAX_JOB_LOSSES)
 
 
 @pytest.fixture(scope="session")

@@ -57,3 +57,16 @@ class Stuck(Echo):
         if len(X) == 1 and X["x"].iloc[0] == 1:
             time.sleep(3600)
         return super().predict(X)
+
+
+class Chaotic(Echo):
+    """Like Echo, but raises on a value below zero, kills its process on 666, hangs on 777."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if (X["x"] == 666).any():
+            os.abort()
+        if (X["x"] == 777).any():
+            time.sleep(3600)
+        if (X["x"] < 0).any():
+            raise ValueError("a value is below zero")
+        return super().predict(X)

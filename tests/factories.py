@@ -3,13 +3,27 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.chunks import ChunkPlan
-from shared.job_store.store import ChunkResult
+from redis import Redis
+
+from shared.chunks import ChunkPlan, ChunkResult
+from shared.job_store.intake import JobIntake
 from shared.jobs import JobSpec
 from shared.manifest import Artifact, Manifest
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
 
 PREDICTION = (OutputColumn(name="prediction", dtype=Dtype.FLOAT),)
+
+
+MAX_JOB_LOSSES = 20
+
+
+def make_intake(redis: Redis, *, max_waiting_rows: int = 10**9) -> JobIntake:
+    return JobIntake(
+        redis,
+        tombstone_seconds=100,
+        max_retention_seconds=1000,
+        max_waiting_rows=max_waiting_rows,
+    )
 
 
 def make_spec(**changes: Any) -> JobSpec:

@@ -111,8 +111,9 @@ def worker_process(
     env: dict[str, str], log: Path, *, processes: int = 2, name: str = "worker"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Celery worker; it is ready when the API says so."""
-    with process("celery", "-A", "worker.app", "worker", "-P", "prefork", "-c", str(processes),
-                 "-Q", "bulk", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", "-E",
+    env = env | {"ROWMILL_WORKERS": str(processes)}
+    with process("celery", "-A", "worker.app", "worker", "-P", "prefork", "-c", str(processes + 1),
+                 "-Q", "work", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", "-E",
                  env=env, log=log) as child:  # fmt: skip
         yield child
 

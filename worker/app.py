@@ -3,7 +3,9 @@
 import csv
 import functools
 import os
+import secrets
 import socket
+from pathlib import Path
 from typing import Any
 
 from celery.signals import setup_logging, worker_process_init
@@ -11,8 +13,9 @@ from redis import Redis
 from threadpoolctl import threadpool_limits
 
 from shared import logs
-from shared.dispatch import Dispatcher, make_celery
+from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.job_store.connection import connect
+from shared.job_store.leases import Holder, Leases
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -20,10 +23,18 @@ from shared.settings import Settings
 from worker import tasks
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
-from worker.supervisor import Supervisor
+from worker.supervisor import Supervisor, SupervisorStep
+
+OOM_SCORE = 500
+"""How much more readily the system ends a pool process than others when memory runs out. Whatever
+the chunk, it is a process that is lost and not the worker, the container or Redis."""
 
 settings = Settings()
 app = make_celery(settings)
+dispatcher = Dispatcher(app)
+
+WORKER = f"{socket.gethostname()}/{secrets.token_hex(4)}"
+"""Another one at every start: what a killed worker held is not its successor's."""
 
 
 @setup_logging.connect(weak=False)
@@ -39,17 +50,25 @@ def redis() -> Redis:
 
 
 @functools.cache
-def store() -> JobStore:
-    return JobStore(
+def workers() -> WorkerRegistry:
+    return WorkerRegistry(
         redis(),
-        tombstone_seconds=settings.tombstone_seconds,
-        max_retention_seconds=settings.max_retention_seconds,
+        dead_after_seconds=settings.dead_after_seconds,
+        max_job_losses=settings.max_job_losses,
     )
 
 
 @functools.cache
-def workers() -> WorkerRegistry:
-    return WorkerRegistry(redis())
+def leases() -> Leases:
+    return Leases(
+        redis(),
+        time_limit_seconds=settings.chunk_time_limit_seconds,
+        max_job_losses=settings.max_job_losses,
+    )
+
+
+def holder() -> Holder:
+    return Holder(worker=WORKER, process=os.getpid())
 
 
 @functools.cache
@@ -57,23 +76,34 @@ def chunk_runner() -> ChunkRunner:
     """This process's runner with all models loaded; the first call takes as long as that."""
     models = ModelCache(ModelRepository(settings.models_dir), allow_pickle=settings.allow_pickle)
     models.preload()
-    dispatcher = Dispatcher(app)
     return ChunkRunner(
-        store=store(),
+        store=JobStore(redis()),
+        leases=leases(),
         workers=workers(),
         models=models,
-        announce=tasks.persistently(dispatcher.announce),
-        owner=f"{socket.gethostname()}/{os.getpid()}",
         max_attempts=settings.max_chunk_attempts,
         time_limit_seconds=settings.chunk_time_limit_seconds,
+    )
+
+
+def supervisor() -> Supervisor:
+    return Supervisor(
+        workers(),
+        dispatcher,
+        worker=WORKER,
+        queue=own_queue(WORKER),
+        bulk_processes=settings.workers,
+        stop_seconds=settings.stop_seconds,
     )
 
 
 @worker_process_init.connect(weak=False)
 def prepare_child(**_: Any) -> None:
     """Make a pool child ready before it gets its first task."""
-    for part in (redis, store, workers, chunk_runner):
+    for part in (redis, workers, leases, chunk_runner):
         part.cache_clear()
+    if (score := Path("/proc/self/oom_score_adj")).exists():
+        score.write_text(str(OOM_SCORE))
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
@@ -82,5 +112,5 @@ def prepare_child(**_: Any) -> None:
     prepare_child.limits = threadpool_limits(settings.threads_per_process)  # type: ignore[attr-defined]
 
 
-tasks.register(app, chunk_runner=chunk_runner, store=store, workers=workers)
-app.steps["worker"].add(Supervisor.for_registry(workers))
+tasks.register(app, chunk_runner=chunk_runner, leases=leases, holder=holder, dispatcher=dispatcher)
+app.steps["worker"].add(SupervisorStep.bound(supervisor, own_queue(WORKER)))

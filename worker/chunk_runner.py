@@ -1,19 +1,21 @@
 """One chunk from its lease to its commit. Knows no Celery."""
 
 import logging
-import math
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
+from shared.bisection import Rows, Suspicion
+from shared.chunks import ChunkResult, joined
 from shared.errors import ModelError
-from shared.job_store.store import ChunkResult, CommitOutcome, JobStore, Lease, LeaseRefusal
+from shared.job_store.leases import Lease, Leases, Outcome
+from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode
 from worker.model_cache import ModelCache
 from worker.predictor import Predictor
-from worker.rendering import error_lines, result_lines
-from worker.table import TableReader
+from worker.records import ChunkRecords
+from worker.scoring import Slice
+from worker.watchdog import time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +25,10 @@ MIN_MEASURED_ROWS = 20
 SEARCH_SHARE = 0.5
 """Share of a chunk's time limit after which no single row is searched for any more."""
 
-
-class Announce(Protocol):
-    """Queues chunks of a job; see `shared.dispatch.Dispatcher.announce`."""
-
-    def __call__(self, job_id: str, chunks: list[int], *, model: str) -> None: ...
+MIN_PART_SECONDS = 2.0
+MIN_PART_SHARE = 0.1
+"""A part of a chunk that lost a process has twice its share of the chunk's time limit, but at least
+this share of it and so many seconds, so that no single row is condemned for a busy machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,94 +36,126 @@ class ChunkRunner:
     """Scores chunks in one process. A chunk may be run twice: only one run is committed."""
 
     store: JobStore
+    leases: Leases
     workers: WorkerRegistry
     models: ModelCache
-    announce: Announce
-    owner: str
     max_attempts: int
     time_limit_seconds: float
 
-    def run(self, job_id: str, chunk: int) -> None:
-        """Score a chunk if there still is something to do, and queue those that follow it.
+    def run(self, lease: Lease) -> None:
+        """Score a chunk and commit it.
 
         Raises StoreError; then the chunk can be run again. A model that can't be loaded fails
         the job.
         """
-        lease = self.store.lease(job_id, chunk, owner=self.owner, max_attempts=self.max_attempts)
-        if isinstance(lease, LeaseRefusal):
-            logger.info(
-                "chunk skipped", extra={"job_id": job_id, "chunk": chunk, "reason": lease.value}
-            )
-            return
         try:
-            predictor = self._predictor(lease)
+            with time_limit(self.time_limit_seconds):
+                predictor = self._predictor(lease)
         except ModelError as error:
-            logger.error("job failed", extra={"job_id": job_id, "reason": str(error)})
-            self.store.fail(job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
+            logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
+            self.store.fail(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
+            self.leases.give_back(lease)
             return
-        self._score_and_commit(lease, predictor)
+        if lease.losses:
+            self._run_in_parts(lease, predictor)
+        else:
+            self._run_at_once(lease, predictor)
 
     def _predictor(self, lease: Lease) -> Predictor:
         spec = lease.spec
         return self.models.get(spec.model_name, spec.model_version, sha256=spec.model_sha256)
 
-    def _score_and_commit(self, lease: Lease, predictor: Predictor) -> None:
+    def _run_at_once(self, lease: Lease, predictor: Predictor) -> None:
         began = time.perf_counter()
-        result = score(lease, predictor, search_seconds=self.time_limit_seconds * SEARCH_SHARE)
+        with time_limit(self.time_limit_seconds):
+            result = score(lease, predictor, limit_seconds=self.time_limit_seconds)
         seconds = time.perf_counter() - began
-        outcome, released = self.store.commit(lease, result, window=self.workers.window())
-        if outcome is CommitOutcome.COMMITTED:
-            model = lease.spec.model_version_id
-            self.announce(lease.job_id, released, model=model)
-            if result.succeeded >= MIN_MEASURED_ROWS:
-                self.workers.record_speed(model, result.succeeded / seconds)
+        outcome = self._commit(lease, result)
+        if outcome is Outcome.COMMITTED and result.succeeded >= MIN_MEASURED_ROWS:
+            self.workers.record_speed(lease.spec.model_version_id, result.succeeded / seconds)
+
+    def _run_in_parts(self, lease: Lease, predictor: Predictor) -> None:
+        """Go on behind what earlier attempts have done, part by part, each noted before it begins:
+        should this process die as well, the store knows over which rows."""
+        # They may have been too many for the time limit.
+        self.workers.forget_speed(lease.spec.model_version_id)
+        records = ChunkRecords(lease.input, lease.spec, rows=lease.plan.rows)
+        suspicion = Suspicion(lease.plan.rows, lease.losses)
+        is_given_up = len(lease.losses) >= self.max_attempts
+        results: list[ChunkResult] = []
+        done: tuple[Rows | None, ChunkResult | None] = (None, None)
+        for part in suspicion.parts():
+            rows = slice_of(lease, records, part, predictor)
+            if part in lease.parts_done:
+                results.append(lease.parts_done[part])
+            elif suspicion.is_guilty(part):
+                results.append(rows.refuse("row_crashed_worker", CRASHED))
+            elif is_given_up:
+                results.append(rows.refuse("attempts_exhausted", given_up(len(lease.losses))))
+            else:
+                seconds = self._part_seconds(len(part), lease.plan.rows)
+                if why := self._begin(lease, part, seconds, done):
+                    self._log(lease, why)
+                    return
+                with time_limit(seconds):
+                    result = rows.score(search_seconds=seconds * SEARCH_SHARE)
+                results.append(result)
+                done = (part, result)
+        self._commit(lease, joined(results))
+
+    def _begin(
+        self,
+        lease: Lease,
+        part: Rows,
+        seconds: float,
+        done: tuple[Rows | None, ChunkResult | None],
+    ) -> Outcome | None:
+        return self.leases.begin_part(lease, part, seconds=seconds, done=done[0], result=done[1])
+
+    def _part_seconds(self, part_rows: int, chunk_rows: int) -> float:
+        limit = self.time_limit_seconds
+        share = max(2 * part_rows / chunk_rows, MIN_PART_SHARE)
+        return min(limit, max(limit * share, MIN_PART_SECONDS))
+
+    def _commit(self, lease: Lease, result: ChunkResult) -> Outcome:
+        outcome = self.leases.commit(lease, result)
+        self._log(lease, outcome, failed=result.failed)
+        return outcome
+
+    @staticmethod
+    def _log(lease: Lease, outcome: Outcome, **fields: int) -> None:
         logger.info(
-            "chunk scored",
+            "chunk run",
             extra={
                 "job_id": lease.job_id,
                 "chunk": lease.plan.number,
-                "attempt": lease.token,
+                "attempt": lease.attempt,
                 "rows": lease.plan.rows,
-                "failed": result.failed,
-                "seconds": round(seconds, 4),
                 "outcome": outcome.value,
+                **fields,
             },
         )
 
 
-def score(lease: Lease, predictor: Predictor, *, search_seconds: float = math.inf) -> ChunkResult:
-    """Parse, predict and render a chunk; changes nothing outside.
+CRASHED = (
+    "The process that scored this row died or passed its time limit, each time it was tried; "
+    "look into the worker's log."
+)
 
-    The same chunk and model give the same result, unless the search for rows that the model
-    refuses takes longer than `search_seconds`.
-    """
-    spec, plan = lease.spec, lease.plan
-    signature = predictor.manifest.signature
-    reader = TableReader(lease.input, plan, spec=spec, signature=signature)
-    table = reader.read()
-    prediction = predictor.predict(table.features, spec.output, search_seconds=search_seconds)
-    positions = table.positions[prediction.positions]
-    errors = [
-        *table.errors,
-        *(
-            reader.row_error(
-                int(table.positions[refusal.position]), "", "prediction_failed", refusal.message
-            )
-            for refusal in prediction.refusals
-        ),
-    ]
-    errors.sort(key=lambda error: error.row)
-    lines = result_lines(
-        plan,
-        carried=table.carried,
-        outputs=signature.outputs[spec.output],
-        predictions=prediction.columns,
-        positions=positions,
-        errors=errors,
-    )
-    return ChunkResult(
-        results=lines,
-        errors=error_lines(errors),
-        succeeded=len(positions),
-        failed=plan.rows - len(positions),
-    )
+
+def given_up(attempts: int) -> str:
+    """What is said of rows that nobody knows to be guilty or innocent."""
+    return f"{attempts} attempts on its chunk were lost before this row could be scored."
+
+
+def score(lease: Lease, predictor: Predictor, *, limit_seconds: float) -> ChunkResult:
+    """The result of a whole chunk that is to be scored within a limit."""
+    rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
+    return rows.score(search_seconds=limit_seconds * SEARCH_SHARE)
+
+
+def slice_of(lease: Lease, records: ChunkRecords, part: Rows, predictor: Predictor) -> Slice:
+    """The rows of a part of a chunk."""
+    data, lines_before = records.cut(part.first, part.behind)
+    plan = lease.plan.part(part.first, part.behind, lines_before=lines_before)
+    return Slice(data, plan, spec=lease.spec, predictor=predictor)

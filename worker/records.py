@@ -51,6 +51,12 @@ class ChunkRecords:
         """Physical lines of the chunk before a record."""
         return self._records[position].line
 
+    def cut(self, first: int, behind: int) -> tuple[bytes, int]:
+        """The bytes of the records from `first` up to `behind`, and the lines before them."""
+        start = self._records[first]
+        end = self._records[behind].start if behind < len(self._records) else len(self.data)
+        return self.data[start.start : end], start.line
+
     def joined(self, positions: Iterable[int]) -> bytes:
         """Only these records, as a CSV."""
         records = (self._records[position] for position in positions)

@@ -39,7 +39,7 @@ def result_lines(
 
     `predictions`: an array per output column, its values for the rows at `positions`.
     """
-    rows = np.arange(plan.first_row, plan.first_row + plan.rows)
+    rows = np.array(plan.picked_rows or range(plan.first_row, plan.first_row + plan.rows))
     columns = [pa.array(rows)]
     columns += [pa.array(carried[name], type=pa.string()) for name in carried]
     columns += _outputs(plan.rows, outputs, predictions, positions)
@@ -72,8 +72,9 @@ def _outputs(
 def _error_codes(plan: ChunkPlan, errors: Sequence[RowError]) -> pa.Array:
     """The code of each row's first error; null for a good row."""
     codes: list[str | None] = [None] * plan.rows
+    positions = {row: position for position, row in enumerate(plan.picked_rows)}
     for error in reversed(errors):
-        codes[error.row - plan.first_row] = error.code
+        codes[positions.get(error.row, error.row - plan.first_row)] = error.code
     return pa.array(codes, type=pa.string())
 
 

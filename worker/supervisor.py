@@ -1,49 +1,164 @@
-"""Watches over a worker from its main process: says that it lives."""
+"""Watches over a worker from its main process, and with it over the jobs of all.
+
+Every second it says that the worker lives, gives back what its dead processes ran, takes part in
+the sweep over what dead workers and APIs left behind, and wakes the worker if there is something to
+run that no message told it of. A worker that can't be woken does not hear its messages any more and
+is stopped, to be started anew by who keeps it running.
+
+The timer is that of the event loop that takes messages: a worker whose loop hangs falls silent and
+no longer counts as live. Celery keeps it going while a worker stops and its processes finish.
+"""
 
 import logging
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
+from celery.signals import task_received, worker_shutdown
+from celery.worker import state
+from kombu import Queue
 
+from shared.dispatch import Dispatcher
 from shared.errors import StoreError
-from shared.job_store.workers import BEAT_SECONDS, WorkerRegistry
+from shared.job_store.workers import Pulse, WorkerRegistry
 
 logger = logging.getLogger(__name__)
 
+BEAT_SECONDS = 1.0
+"""Half of what the promises need: a killed process is noticed within a second."""
 
-class Supervisor(bootsteps.StartStopStep):
-    """A step of the worker's main process, run by the timer of the same event loop that takes
-    messages: a worker whose loop hangs falls silent and is no longer counted as live."""
+DEAF_AFTER_SECONDS = 15.0
+"""A worker that was woken for so long and heard nothing is deaf. It has been woken every second,
+and a broker that answers delivers within one."""
+
+
+class Supervisor:
+    """The watch over one worker; knows of Celery only what it is told."""
+
+    def __init__(
+        self,
+        registry: WorkerRegistry,
+        dispatcher: Dispatcher,
+        *,
+        worker: str,
+        queue: Queue,
+        bulk_processes: int,
+        stop_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._dispatcher = dispatcher
+        self._worker = worker
+        self._queue = queue
+        self._bulk_processes = bulk_processes
+        self._stop_seconds = stop_seconds
+        self._clock = clock
+        self._stopping_since: float | None = None
+        self._waking_since: float | None = None
+
+    def hear(self) -> None:
+        """Tell that a message has come in."""
+        self._waking_since = None
+
+    def stop(self) -> None:
+        """Take no new chunks from now on."""
+        self._stopping_since = self._clock()
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the worker should have stopped by now."""
+        since = self._stopping_since
+        return since is not None and self._clock() - since > self._stop_seconds
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the worker does not hear that it is woken."""
+        since = self._waking_since
+        return since is not None and self._clock() - since > DEAF_AFTER_SECONDS
+
+    def watch(self, alive: list[int]) -> None:
+        """One round; `alive` are the ids of the worker's processes. Raises StoreError."""
+        pulse = self._beat(alive)
+        for what, of in self._registry.sweep():
+            logger.warning("swept", extra={"what": what, "of": of})
+        if not pulse.could_run:
+            self._waking_since = None
+            return
+        self._waking_since = self._waking_since or self._clock()
+        self._dispatcher.wake(self._queue)
+
+    def _beat(self, alive: list[int]) -> Pulse:
+        is_stopping = self._stopping_since is not None
+        pulse = self._registry.beat(
+            self._worker,
+            processes=0 if is_stopping else self._bulk_processes + 1,
+            bulk_processes=0 if is_stopping else self._bulk_processes,
+            alive=alive,
+        )
+        if pulse.given_back:
+            logger.warning("process died", extra={"chunks": pulse.given_back})
+        return pulse
+
+    def leave(self) -> None:
+        """Give back what is still running and sign off. Raises StoreError."""
+        if given_back := self._registry.leave(self._worker):
+            logger.warning("chunks given back", extra={"chunks": given_back})
+
+
+class SupervisorStep(bootsteps.StartStopStep):
+    """Ties the supervisor to the life of Celery's worker."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
-    registry: Callable[[], WorkerRegistry]
+    supervisor: Supervisor
+    queue: Queue
 
     @classmethod
-    def for_registry(cls, registry: Callable[[], WorkerRegistry]) -> type["Supervisor"]:
-        """The step, bound to where it reports."""
-        return type("BoundSupervisor", (cls,), {"registry": staticmethod(registry)})
+    def bound(cls, supervisor: Callable[[], Supervisor], queue: Queue) -> type["SupervisorStep"]:
+        """The step for this supervisor."""
+        return type("BoundStep", (cls,), {"make": staticmethod(supervisor), "queue": queue})
+
+    make: Callable[[], Supervisor]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        self._entry: Any = None
+        worker.app.amqp.queues.select_add(self.queue)
 
     def start(self, worker: Any) -> None:
-        """Beat now and every few seconds from now on."""
-        self._beat(worker)
-        self._entry = worker.timer.call_repeatedly(BEAT_SECONDS, self._beat, (worker,))
+        """Watch now and every second from now on."""
+        self.supervisor = self.make()
+        task_received.connect(self._hear, weak=False)
+        worker_shutdown.connect(self._leave, weak=False)
+        self._watch(worker)
+        worker.timer.call_repeatedly(BEAT_SECONDS, self._watch, (worker,))
 
     def stop(self, worker: Any) -> None:
-        """Sign off, so that no one counts on this worker."""
-        if self._entry is not None:
-            self._entry.cancel()
+        """Take no new chunks; the pool waits for those that run while the timer goes on."""
+        self.supervisor.stop()
+        self._watch(worker)
+
+    def _hear(self, **_: Any) -> None:
+        self.supervisor.hear()
+
+    def _leave(self, **_: Any) -> None:
         try:
-            self.registry().leave(worker.hostname)
+            self.supervisor.leave()
         except StoreError as error:
             logger.warning("worker could not sign off", extra={"reason": str(error)})
 
-    def _beat(self, worker: Any) -> None:
+    def _watch(self, worker: Any) -> None:
+        # Reading `exitcode` asks the system, so a death is seen before the pool has noticed it.
+        alive = [child.pid for child in worker.pool._pool._pool if child.exitcode is None]
         try:
-            self.registry().beat(worker.hostname, processes=worker.pool.num_processes)
+            self.supervisor.watch(alive)
         except StoreError as error:
-            logger.warning("heartbeat not heard", extra={"reason": str(error)})
+            logger.warning("store out of reach", extra={"reason": str(error)})
+        if self.supervisor.is_deaf:
+            logger.error("worker hears no messages and stops")
+            state.should_stop = os.EX_TEMPFAIL  # type: ignore[assignment]
+        if self.supervisor.is_overdue:
+            logger.warning("worker stops before its chunks are done", extra={"alive": alive})
+            self._leave()
+            # The system ends the processes of the pool with this one.
+            os._exit(0)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from shared.chunks import ChunkPlan, RowError
+from shared.chunks import ChunkPlan, RejectedRows, RowError
 from shared.errors import quoted
 from shared.jobs import JobSpec
 from shared.signature import Signature
@@ -76,12 +76,23 @@ class TableReader:
     def row_error(self, position: int, column: str, code: str, message: str) -> RowError:
         """A row error about the record at `position` of this chunk."""
         return RowError(
-            row=self._plan.first_row + position,
-            line=self._plan.first_line + self._records.line(position),
+            row=self._plan.row(position),
+            line=self._line(position),
             column=column,
             code=code,
             message=message,
         )
+
+    def rejected(self, positions: Sequence[int]) -> RejectedRows:
+        """The records at these positions, as they were sent."""
+        return RejectedRows(
+            rows=tuple(self._plan.row(position) for position in positions),
+            lines=tuple(self._line(position) for position in positions),
+            records=self._records.joined(positions),
+        )
+
+    def _line(self, position: int) -> int:
+        return self._plan.line(position, self._records.line(position))
 
     # --- setting rows aside
 

@@ -3,18 +3,15 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from billiard.exceptions import TimeLimitExceeded
 from celery import Celery
-from celery.exceptions import Reject
-from celery.signals import task_failure
 
-from shared.dispatch import SCORE_CHUNK
+from shared.bisection import LossReason
+from shared.dispatch import SCORE_CHUNKS, Dispatcher
 from shared.errors import StoreError
-from shared.job_store.store import JobStore
-from shared.job_store.workers import WorkerRegistry
-from shared.jobs import JobErrorCode
+from shared.job_store.leases import Holder, Leases
+from shared.jobs import Lane
 from worker.chunk_runner import ChunkRunner
 
 logger = logging.getLogger(__name__)
@@ -22,6 +19,13 @@ logger = logging.getLogger(__name__)
 RETRY_DELAYS_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 """Half a minute in all: a restart of Redis with its append-only file takes less. Waiting here and
 not by Celery's retry, because that would send a message to the very server that is away."""
+
+TASK_SECONDS = 2.0
+"""A task takes one chunk after the other for so long, then sends for the next task: a message a
+chunk would cost more than a small chunk, and an endless task could not be watched."""
+
+LANES = (Lane.SMALL, Lane.BULK)
+"""In the order in which a process looks for chunks."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -45,33 +49,44 @@ def persistently(step: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     return persistent
 
 
+def run_next(leases: Leases, runner: ChunkRunner, holder: Holder) -> bool:
+    """Take the next chunk and run it; returns whether there was one. Raises StoreError.
+
+    Whatever else a model or a library raises is the chunk's fault until its parts prove otherwise.
+    """
+    lease = leases.take(holder, LANES)
+    if lease is None:
+        return False
+    try:
+        runner.run(lease)
+    except StoreError:
+        raise
+    except Exception:
+        fields = {"job_id": lease.job_id, "chunk": lease.plan.number, "attempt": lease.attempt}
+        logger.exception("attempt crashed", extra=fields)
+        persistently(leases.give_back)(lease, reason=LossReason.DIED)
+    return True
+
+
 def register(
     celery: Celery,
     *,
     chunk_runner: Callable[[], ChunkRunner],
-    store: Callable[[], JobStore],
-    workers: Callable[[], WorkerRegistry],
+    leases: Callable[[], Leases],
+    holder: Callable[[], Holder],
+    dispatcher: Dispatcher,
 ) -> None:
-    """Define the tasks on `celery`. Each callable gives this process's own part."""
+    """Define the task on `celery`. Each callable gives this process's own part."""
 
-    @celery.task(name=SCORE_CHUNK)
-    def score_chunk(*, job_id: str, chunk: int, model: str) -> None:  # noqa: ARG001
-        """Score one chunk of a job; `model` is there for who watches the queue."""
+    @celery.task(name=SCORE_CHUNKS)
+    def score_chunks() -> None:
+        """Run chunks as long as there are any, but not for ever."""
+        began = time.monotonic()
         try:
-            persistently(chunk_runner().run)(job_id, chunk)
+            while run_next(leases(), chunk_runner(), holder()):
+                if time.monotonic() - began > TASK_SECONDS:
+                    dispatcher.wake()
+                    return
         except StoreError as error:
-            raise Reject(str(error), requeue=True) from error
-        except MemoryError as error:
-            # Celery takes one for its own and would end the whole worker.
-            raise RuntimeError("out of memory") from error
-
-    def fail_job(*, kwargs: dict[str, Any], exception: BaseException, **_: Any) -> None:
-        """End the job of a chunk that can't be run: time limit passed, or a bug. Idempotent."""
-        if isinstance(exception, Reject):
-            return
-        if isinstance(exception, TimeLimitExceeded):
-            workers().forget_speed(kwargs["model"])
-        detail = f"Chunk {kwargs['chunk']} could not be scored ({type(exception).__name__})."
-        store().fail(kwargs["job_id"], JobErrorCode.ATTEMPTS_EXHAUSTED, detail)
-
-    task_failure.connect(fail_job, sender=score_chunk, weak=False)
+            # The supervisor wakes this worker again when the store is back.
+            logger.warning("store out of reach", extra={"reason": str(error)})

@@ -1,11 +1,12 @@
-"""`/jobs`: submit, list, look at, cancel, delete."""
+"""`/jobs`: submit, list, look at, cancel, retry, delete."""
 
 from flask import Blueprint, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks
-from api.query import JobListQuery, parse_query
-from api.submission import Submission, SubmitOptions
+from api.query import JobListQuery, RetryOrder, parse_body, parse_query
+from api.specification import SubmitOptions
+from api.submission import Sender, Submission
 from api.waiting import WaitingRoom
 from shared.job_store.store import JobFilter, JobStore
 from shared.jobs import Job
@@ -23,7 +24,18 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         options = parse_query(SubmitOptions, request.args)
         limit = submission.settings.max_body_bytes
         blocks = csv_blocks(request.stream, request.headers, limit_bytes=limit)
-        job = submission.submit(options, blocks)
+        job, is_repeated = submission.submit(options, blocks, _sender())
+        response = _created(job)
+        if is_repeated:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+    @routes.post("/jobs/<job_id>/retry")
+    def retry(job_id: str) -> Response:
+        order = parse_body(RetryOrder, request)
+        return _created(submission.retry(job_id, order.model, _sender()))
+
+    def _created(job: Job) -> Response:
         job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
         response = _job_response(job, applied, status=202)
         response.headers["Location"] = f"/jobs/{job.id}"
@@ -57,6 +69,15 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         return Response(status=204)
 
     return routes
+
+
+def _sender() -> Sender:
+    is_as_long_as_announced = "Content-Encoding" not in request.headers
+    return Sender(
+        caller=request.remote_addr or "",
+        idempotency_key=request.headers.get("Idempotency-Key"),
+        announced_bytes=(request.content_length or 0) if is_as_long_as_announced else 0,
+    )
 
 
 def _job_response(job: Job, applied: str | None = None, *, status: int = 200) -> Response:

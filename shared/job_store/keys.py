@@ -1,54 +1,125 @@
 """Every key Rowmill writes to Redis (Celery's own queue keys aside).
 
-| key                | type    | content                              | lifetime      | written by |
-|--------------------|---------|--------------------------------------|---------------|------------|
-| job:{id}           | hash    | the job's record, see `records.py`   | job           | both sides |
-| job:{id}:chunks    | hash    | n → plan; n:token → fencing token    | job           | both sides |
-|                    |         | (number of leases given); n:owner →  |               |            |
-|                    |         | who holds the newest lease           |               |            |
-| job:{id}:inputs    | hash    | n → CSV records as they were sent    | until commit  | API        |
-| job:{id}:results   | hash    | n → result lines, CSV without header | job           | workers    |
-| job:{id}:errors    | hash    | n → row errors, CSV without header   | job           | workers    |
-| job:{id}:tombstone | string  | `expired` or `deleted`: what to say  | job and after | API        |
-|                    |         | when the record is gone              |               |            |
-| job:{id}:ended     | channel | one message when the job ends        | –             | both sides |
-| jobs               | zset    | ids of jobs, all of score 0, so that | trimmed by    | API        |
-|                    |         | they sort by id and thereby by time  | every submit  |            |
-| workers            | hash    | worker → `last seen (s) processes`   | an hour       | workers    |
-| speeds             | hash    | name/version → rows/s, smoothed      | a month       | workers    |
+| key                   | type    | content                              | lifetime     | by      |
+|-----------------------|---------|--------------------------------------|--------------|---------|
+| job:{id}              | hash    | the job's record, see `records.py`   | job          | both    |
+| job:{id}:chunks       | hash    | n → plan; n:token → fencing token;   | job          | both    |
+|                       |         | n:attempts → leases given;           |              |         |
+|                       |         | n:running → rows being scored;       |              |         |
+|                       |         | n:lost → how attempts were lost      |              |         |
+| job:{id}:inputs       | hash    | n → CSV records as they were sent    | until commit | API     |
+| job:{id}:returned     | list    | chunks given back, to be run next    | until end    | workers |
+| job:{id}:parts        | hash    | n:first-behind → result of a part    | until commit | workers |
+|                       |         | of a chunk that lost a process       |              |         |
+| job:{id}:results      | hash    | n → result lines, CSV, no header     | job          | workers |
+| job:{id}:errors       | hash    | n → row errors, CSV without header   | job          | workers |
+| job:{id}:rejects      | hash    | n → failed rows as they were sent    | job          | workers |
+| job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
+|                       |         | when the record is gone              | after        |         |
+| job:{id}:ended        | channel | one message when the job ends        | –            | both    |
+| jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
+|                       |         | they sort by id, that is by time     |              |         |
+| expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
+| deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
+| uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
+|                       |         | API counts as dead (ms)              |              |         |
+| ready:{lane}          | list    | callers with jobs that have chunks   | a week       | both    |
+|                       |         | to run, in the order of their turns  |              |         |
+| ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | a week       | both    |
+| workers               | hash    | worker → `last seen (ms) processes   | sweep        | workers |
+|                       |         | bulk processes`                      |              |         |
+| leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |
+|                       |         | deadline (ms)` of running attempts   |              |         |
+| sweep                 | string  | held while one worker's sweep is     | a second     | workers |
+|                       |         | the newest                           |              |         |
+| backlog               | hash    | rows and bytes that jobs still       | sweep        | both    |
+|                       |         | bring, in all and by job; drain rate |              |         |
+| counters              | hash    | what happened how often              | stays        | workers |
+| speeds                | hash    | name/version → rows/s, smoothed      | a month      | workers |
+| idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
+|                       |         |                                      | after        |         |
 
-The braces are real: they are the hash tag that keeps all keys of a job in one cluster slot. "Job"
-as a lifetime is the job's retention, counted anew at every change until the job has ended.
+The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
+the job's retention, counted anew at every change until the job has ended; "sweep" means that the
+sweep of the workers takes out what is over.
 """
 
 JOBS = "jobs"
+EXPIRIES = "expiries"
+DEADLINES = "deadlines"
+UPLOADS = "uploads"
 WORKERS = "workers"
+SWEEP = "sweep"
+BACKLOG = "backlog"
+COUNTERS = "counters"
 SPEEDS = "speeds"
 
-JOB_KEY_SUFFIXES = ("", ":chunks", ":inputs", ":results", ":errors", ":tombstone", ":ended")
-"""In the order in which every script takes the keys of a job."""
+JOB_KEY_SUFFIXES = (
+    "",
+    ":chunks",
+    ":inputs",
+    ":returned",
+    ":parts",
+    ":results",
+    ":errors",
+    ":rejects",
+    ":tombstone",
+    ":ended",
+)
 
-
-def job_keys(job_id: str) -> list[str]:
-    """All keys of a job, as the scripts take them."""
-    return [f"job:{{{job_id}}}{suffix}" for suffix in JOB_KEY_SUFFIXES]
+FOR_SCRIPTS = {
+    "JOB_KEY": "job:{%s}%s",
+    "JOBS": JOBS,
+    "EXPIRIES": EXPIRIES,
+    "DEADLINES": DEADLINES,
+    "UPLOADS": UPLOADS,
+    "READY": "ready:%s",
+    "READY_JOBS": "ready:%s:%s",
+    "WORKERS": WORKERS,
+    "LEASES": "leases:%s",
+    "SWEEP": SWEEP,
+    "BACKLOG": BACKLOG,
+    "COUNTERS": COUNTERS,
+    "IDEMPOTENCY": "idempotency:%s",
+}
+"""Names by which the scripts know the keys; `%s` stands for ids, lanes and callers."""
 
 
 def record(job_id: str) -> str:
-    return f"job:{{{job_id}}}"
+    return _job_key(job_id)
 
 
 def results(job_id: str) -> str:
-    return f"job:{{{job_id}}}:results"
+    return _job_key(job_id, ":results")
 
 
 def errors(job_id: str) -> str:
-    return f"job:{{{job_id}}}:errors"
+    return _job_key(job_id, ":errors")
+
+
+def chunks(job_id: str) -> str:
+    return _job_key(job_id, ":chunks")
+
+
+def rejects(job_id: str) -> str:
+    return _job_key(job_id, ":rejects")
 
 
 def tombstone(job_id: str) -> str:
-    return f"job:{{{job_id}}}:tombstone"
+    return _job_key(job_id, ":tombstone")
 
 
 def ended(job_id: str) -> str:
-    return f"job:{{{job_id}}}:ended"
+    return _job_key(job_id, ":ended")
+
+
+def leases(worker: str) -> str:
+    return FOR_SCRIPTS["LEASES"] % worker
+
+
+def idempotency(key: str) -> str:
+    return FOR_SCRIPTS["IDEMPOTENCY"] % key
+
+
+def _job_key(job_id: str, suffix: str = "") -> str:
+    return FOR_SCRIPTS["JOB_KEY"] % (job_id, suffix)

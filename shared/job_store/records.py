@@ -1,4 +1,4 @@
-"""A job's record: its fields in Redis, and the job they make.
+"""A job's record: its fields in Redis, and the job they make. How chunks are written beside it.
 
 | field                          | set by                                              |
 |--------------------------------|-----------------------------------------------------|
@@ -6,21 +6,30 @@
 | retention_seconds,             | create_job: taken out of the spec and the settings  |
 | active_seconds,                | for the scripts                                     |
 | tombstone_seconds,             |                                                     |
-| error_threshold                |                                                     |
+| deadline_seconds,              |                                                     |
+| error_threshold,               |                                                     |
+| lane, caller                   |                                                     |
+| idempotency_key                | create_job, if the request had one                  |
+| expected_bytes                 | create_job, append_chunk: memory that the body and  |
+|                                | its results are expected to take beyond the chunks  |
+|                                | taken in                                            |
 | status, …_at_ms                | the scripts                                         |
 | total, chunks_total            | append_chunk                                        |
 | is_received, input_…           | close_input                                         |
-| chunks_dispatched              | append_chunk, commit_chunk                          |
+| is_ready                       | the scripts: the job is in its caller's line        |
+| chunks_taken                   | take_chunk: chunks that were leased at least once   |
+| attempts_lost                  | beat, sweep, return_chunk                           |
 | chunks_done, succeeded, failed | commit_chunk                                        |
 | error_code, error_detail       | the script that ended the job                       |
 """
 
+import json
 from collections.abc import Mapping
 
 from pydantic import TypeAdapter
 
-from shared.chunks import ChunkPlan
-from shared.jobs import Job, JobSpec
+from shared.chunks import ChunkPlan, ChunkResult, RejectedRows
+from shared.jobs import Job, JobSpec, JobTerms
 
 _SPEC = TypeAdapter(JobSpec)
 _PLAN = TypeAdapter(ChunkPlan)
@@ -29,15 +38,18 @@ _COUNTERS = ("total", "succeeded", "failed", "chunks_total", "chunks_done")
 
 
 def new_record(
-    spec: JobSpec, *, active_seconds: int, tombstone_seconds: int
-) -> list[str | bytes | int]:
+    spec: JobSpec, terms: JobTerms, *, active_seconds: int, tombstone_seconds: int
+) -> list[str | bytes | float]:
     """Fields and values of the record of a job that begins, one after the other."""
-    fields: dict[str, str | bytes | int] = {
+    fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
         "retention_seconds": spec.retention_seconds,
         "active_seconds": active_seconds,
         "tombstone_seconds": tombstone_seconds,
+        "deadline_seconds": spec.deadline_seconds or 0,
         "error_threshold": spec.error_threshold,
+        "lane": terms.lane,
+        "caller": terms.caller,
     }
     return [part for pair in fields.items() for part in pair]
 
@@ -55,8 +67,44 @@ def parse_spec(text: bytes) -> JobSpec:
 
 
 def dump_plan(plan: ChunkPlan) -> bytes:
-    return _PLAN.dump_json(plan)
+    return _PLAN.dump_json(plan, exclude_defaults=True)
 
 
 def parse_plan(text: bytes) -> ChunkPlan:
     return _PLAN.validate_json(text)
+
+
+def dump_rejects(rejected: RejectedRows) -> bytes:
+    """Failed rows: a line that says which, then their records. Empty for none."""
+    if not rejected.rows:
+        return b""
+    which = json.dumps({"rows": rejected.rows, "lines": rejected.lines})
+    return which.encode() + b"\n" + rejected.records
+
+
+def parse_rejects(text: bytes) -> RejectedRows:
+    which, _, records = text.partition(b"\n")
+    if not which:
+        return RejectedRows()
+    fields = json.loads(which)
+    return RejectedRows(rows=tuple(fields["rows"]), lines=tuple(fields["lines"]), records=records)
+
+
+def dump_result(result: ChunkResult) -> bytes:
+    """The result of a part of a chunk: a line with counts and sizes, then its texts."""
+    rejects = dump_rejects(result.rejected)
+    sizes = [len(result.results), len(result.errors)]
+    head = json.dumps([result.succeeded, result.failed, *sizes]).encode()
+    return b"".join((head, b"\n", result.results, result.errors, rejects))
+
+
+def parse_result(text: bytes) -> ChunkResult:
+    head, _, texts = text.partition(b"\n")
+    succeeded, failed, results, errors = json.loads(head)
+    return ChunkResult(
+        results=texts[:results],
+        errors=texts[results : results + errors],
+        succeeded=succeeded,
+        failed=failed,
+        rejected=parse_rejects(texts[results + errors :]),
+    )

@@ -1,65 +1,24 @@
-"""Jobs and their chunks in Redis. Keys: `keys.py`; fields: `records.py`; atomic steps: `lua/`.
+"""Jobs in Redis: read, cancelled, deleted. Keys: `keys.py`; fields: `records.py`; steps: `lua/`.
 
-All methods raise StoreUnavailableError when Redis does not answer in time, and those that bring
-new work StoreFullError when it has no memory left.
+All methods raise StoreUnavailableError when Redis does not answer in time.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from redis import Redis
 
-from shared.chunks import ChunkPlan
-from shared.errors import JobEndedError, JobGoneError, JobNotFoundError
+from shared.chunks import RejectedRows
+from shared.errors import JobGoneError, JobNotFoundError
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
-from shared.job_store.scripts import JobScripts
-from shared.jobs import Job, JobErrorCode, JobSpec, JobStatus
+from shared.job_store.scripts import Scripts
+from shared.jobs import Job, JobErrorCode, JobStatus
 
 LIST_BATCH = 100
 """Jobs read in one round trip while a list is filtered."""
-
-
-class LeaseRefusal(StrEnum):
-    """Why there is nothing to do for a chunk any more."""
-
-    GONE = "gone"
-    ENDED = "ended"
-    COMMITTED = "committed"
-    EXHAUSTED = "exhausted"
-
-
-class CommitOutcome(StrEnum):
-    """What became of a commit; only by `committed` the chunk has this attempt's result."""
-
-    COMMITTED = "committed"
-    GONE = "gone"
-    ENDED = "ended"
-    STALE = "stale"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """The right to commit one chunk, until a newer lease is given."""
-
-    job_id: str
-    spec: JobSpec
-    plan: ChunkPlan
-    token: int
-    input: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkResult:
-    """What scoring a chunk gave: lines without headers, and how many rows they stand for."""
-
-    results: bytes
-    errors: bytes
-    succeeded: int
-    failed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,110 +36,24 @@ class JobFilter:
 class JobStore:
     """The truth about jobs. Safe to share by threads; holds nothing but the connection."""
 
-    def __init__(self, redis: Redis, *, tombstone_seconds: int, max_retention_seconds: int) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._scripts = JobScripts(redis)
-        self._tombstone_seconds = tombstone_seconds
-        self._max_retention_seconds = max_retention_seconds
-
-    # --- intake
-
-    def create(self, job_id: str, spec: JobSpec) -> None:
-        """Begin a job that is `receiving`. A repeat after a lost answer changes nothing."""
-        record = records.new_record(
-            spec,
-            active_seconds=self._max_retention_seconds,
-            tombstone_seconds=self._tombstone_seconds,
-        )
-        self._scripts.run("create_job", job_id, record)
-        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(keys.JOBS, {job_id: 0})
-            pipe.zremrangebylex(keys.JOBS, "-", f"({self._oldest_possible_id()}")
-            pipe.execute()
-
-    def _oldest_possible_id(self) -> str:
-        """Jobs with smaller ids are taken to have expired: kept for the longest retention after
-        an end that came as late as a job may wait for one."""
-        oldest_ms = time.time_ns() // 1_000_000 - 2 * self._max_retention_seconds * 1000
-        return f"job_{max(oldest_ms, 0):012x}"
-
-    def append_chunk(self, job_id: str, plan: ChunkPlan, data: bytes, *, window: int) -> list[int]:
-        """Add a chunk; returns the numbers of the chunks to queue now. Idempotent.
-
-        Raises JobEndedError or JobGoneError when the job ended while its body was arriving.
-        """
-        answer = self._scripts.run(
-            "append_chunk",
-            job_id,
-            [plan.number, records.dump_plan(plan), data, plan.rows, window],
-        )
-        if answer[0] != b"appended":
-            self._raise_closed(job_id)
-        return [int(number) for number in answer[1:]]
-
-    def close_input(self, job_id: str, *, input_bytes: int, sha256: str) -> None:
-        """Tell that the whole body has been taken in. Idempotent; an ended job stays as it is."""
-        self._scripts.run("close_input", job_id, [input_bytes, sha256])
-
-    def _raise_closed(self, job_id: str) -> None:
-        raise JobEndedError(job_id, self.get(job_id).status)
-
-    # --- work
-
-    def lease(
-        self, job_id: str, chunk: int, *, owner: str, max_attempts: int
-    ) -> Lease | LeaseRefusal:
-        """The newest lease of a chunk, or why nobody needs to run it."""
-        answer = self._scripts.run("lease_chunk", job_id, [chunk, owner, max_attempts])
-        if answer[0] != b"leased":
-            return LeaseRefusal(answer[0].decode())
-        _, token, plan, data, spec = answer
-        return Lease(
-            job_id=job_id,
-            spec=records.parse_spec(spec),
-            plan=records.parse_plan(plan),
-            token=token,
-            input=data,
-        )
-
-    def commit(
-        self, lease: Lease, result: ChunkResult, *, window: int
-    ) -> tuple[CommitOutcome, list[int]]:
-        """Store a chunk's result once; returns what became of it and the chunks to queue now.
-
-        The last commit of a job ends it in the same step.
-        """
-        answer = self._scripts.run(
-            "commit_chunk",
-            lease.job_id,
-            [
-                lease.plan.number,
-                lease.token,
-                result.results,
-                result.errors,
-                result.succeeded,
-                result.failed,
-                window,
-            ],
-        )
-        return CommitOutcome(answer[0].decode()), [int(number) for number in answer[1:]]
+        self._scripts = Scripts(redis, "end_job", "delete_job")
 
     # --- ends
 
     def cancel(self, job_id: str) -> None:
         """End a job as cancelled unless it has ended; idempotent. What is finished stays."""
-        self._scripts.run("end_job", job_id, [JobStatus.CANCELLED, "", ""])
+        self._scripts.run("end_job", job_id, JobStatus.CANCELLED, "", "")
 
     def fail(self, job_id: str, code: JobErrorCode, detail: str) -> None:
         """End a job as failed unless it has ended; idempotent. What is finished stays."""
-        self._scripts.run("end_job", job_id, [JobStatus.FAILED, code, detail])
+        self._scripts.run("end_job", job_id, JobStatus.FAILED, code, detail)
 
     def delete(self, job_id: str) -> None:
         """Free all data of a job at once, running or not. Raises JobNotFoundError, JobGoneError."""
         if not self._scripts.run("delete_job", job_id):
             self.get(job_id)
-        with translated_errors():
-            self._redis.zrem(keys.JOBS, job_id)
 
     # --- reading
 
@@ -240,6 +113,10 @@ class JobStore:
     def errors(self, job: Job) -> Iterator[bytes]:
         """Row errors of a job's committed chunks, in input order. Raises as `results`."""
         return self._texts(job, keys.errors(job.id))
+
+    def rejects(self, job: Job) -> Iterator[RejectedRows]:
+        """The failed rows of a job's committed chunks, in input order. Raises as `results`."""
+        return map(records.parse_rejects, self._texts(job, keys.rejects(job.id)))
 
     def _texts(self, job: Job, key: str) -> Iterator[bytes]:
         for number in range(job.chunks_total):

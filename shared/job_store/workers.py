@@ -1,29 +1,19 @@
-"""What workers tell about themselves: that they live, and how fast a model is."""
+"""What workers tell about themselves, and what they set right for one another."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from redis import Redis
 
 from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
+from shared.job_store.scripts import Scripts, texts
 
-BEAT_SECONDS = 2.0
-"""How often a worker says that it lives."""
-
-DEAD_AFTER_SECONDS = 10.0
-"""A worker not heard of for so long counts as dead: five beats, so that one lost does no harm."""
-
-FORGOTTEN_AFTER_SECONDS = 3600.0
-"""Dead workers are taken off the list after an hour."""
-
-CHUNKS_PER_PROCESS = 2
-"""Chunks a job may have queued per live worker process: one runs, one waits, so that no process
-idles between two chunks and other jobs never wait behind more than that."""
-
-MIN_WINDOW = 4
-"""Chunks a job may have queued when no worker is alive yet."""
+SWEPT_AT_ONCE = 200
+"""Jobs of a kind that one sweep ends, so that it never holds up the server for long."""
 
 SMOOTHING = 0.3
 """Weight of the newest measurement of a model's speed; about the last six chunks count."""
-
 
 MAX_SPEED_UP = 4.0
 """A measurement counts as at most so many times what was known: one odd chunk of cheap rows must
@@ -33,41 +23,75 @@ SPEEDS_KEPT_SECONDS = 30 * 24 * 3600
 """Speeds of models that nobody uses any more are forgotten after a month."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """What a worker learns by its heartbeat."""
+
+    could_run: bool
+    """Something waits that the worker has an idle process for."""
+    running: int
+    """Chunks that its processes run."""
+    given_back: tuple[str, ...]
+    """`job chunk` of what its dead processes ran."""
+
+
 class WorkerRegistry:
-    """Who works, and how fast. Safe to share by threads. Raises StoreUnavailableError."""
+    """Who works, and how fast. Safe to share by threads. Raises StoreUnavailableError.
 
-    def __init__(self, redis: Redis) -> None:
+    All times are by the server's clock, so that those of several machines agree.
+    """
+
+    def __init__(self, redis: Redis, *, dead_after_seconds: float, max_job_losses: int) -> None:
         self._redis = redis
+        self._scripts = Scripts(redis, "beat", "leave", "sweep")
+        self._dead_after_seconds = dead_after_seconds
+        self._max_job_losses = max_job_losses
 
-    def beat(self, worker: str, *, processes: int) -> None:
-        """Say that a worker with so many processes lives; forget those that died long ago."""
-        now, seen = self._seen()
-        gone = [name for name, (at, _) in seen.items() if now - at > FORGOTTEN_AFTER_SECONDS]
-        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(keys.WORKERS, worker, f"{now:.3f} {processes}")
-            pipe.expire(keys.WORKERS, int(FORGOTTEN_AFTER_SECONDS))
-            if gone:
-                pipe.hdel(keys.WORKERS, *gone)
-            pipe.execute()
+    def beat(
+        self, worker: str, *, processes: int, bulk_processes: int, alive: Collection[int]
+    ) -> Pulse:
+        """Say that a worker lives: how many chunks it runs at a time, how many of them bulk, and
+        the ids of its live processes. What others of its processes ran is given back."""
+        could_run, running, *given_back = self._scripts.run(
+            "beat", worker, processes, bulk_processes, self._max_job_losses, *alive
+        )
+        return Pulse(
+            could_run=bool(could_run), running=running, given_back=tuple(texts(given_back))
+        )
 
-    def leave(self, worker: str) -> None:
-        """Say that a worker stops."""
-        with translated_errors():
-            self._redis.hdel(keys.WORKERS, worker)
+    def leave(self, worker: str) -> list[str]:
+        """Sign off; returns `job chunk` of what it still ran and others may run now."""
+        return texts(self._scripts.run("leave", worker))
+
+    def sweep(self) -> list[tuple[str, str]]:
+        """Set right what dead workers, dead APIs and time have left behind.
+
+        Any worker may call it; only one in a second does anything. Returns what was done, and to
+        what: ("vanished" | "overdue", "job chunk"), ("dead", worker), ("deadline_exceeded" |
+        "upload_incomplete" | "expired", job).
+        """
+        done = texts(
+            self._scripts.run(
+                "sweep", self._dead_after_seconds * 1000, self._max_job_losses, SWEPT_AT_ONCE
+            )
+        )
+        return list(zip(done[::2], done[1::2], strict=True))
 
     def live_processes(self) -> int:
         """Number of worker processes that can score right now."""
         now, seen = self._seen()
-        return sum(count for at, count in seen.values() if now - at <= DEAD_AFTER_SECONDS)
+        return sum(count for at, count in seen.values() if self._lives(now, at))
 
-    def is_live(self, worker: str) -> bool:
-        """Whether this worker was heard of lately."""
+    def is_live(self, node: str) -> bool:
+        """Whether a worker of this Celery node name was heard of lately."""
         now, seen = self._seen()
-        return worker in seen and now - seen[worker][0] <= DEAD_AFTER_SECONDS
+        return any(
+            worker.partition("/")[0] == node and self._lives(now, at)
+            for worker, (at, _) in seen.items()
+        )
 
-    def window(self) -> int:
-        """How many chunks one job may have queued or running at a time."""
-        return max(MIN_WINDOW, CHUNKS_PER_PROCESS * self.live_processes())
+    def _lives(self, now: float, at: float) -> bool:
+        return now - at <= self._dead_after_seconds
 
     def _seen(self) -> tuple[float, dict[str, tuple[float, int]]]:
         """The server's time, and by it when each worker was last heard of, with its processes.
@@ -80,7 +104,13 @@ class WorkerRegistry:
             (seconds, microseconds), found = pipe.execute()
         told = {text(name): value.split() for name, value in found.items()}
         now = seconds + microseconds / 1_000_000
-        return now, {name: (float(at), int(count)) for name, (at, count) in told.items()}
+        return now, {name: (int(at) / 1000, int(n)) for name, (at, n, _) in told.items()}
+
+    def counters(self) -> dict[str, int]:
+        """What happened how often since the server began: commits refused, attempts lost."""
+        with translated_errors():
+            found = self._redis.hgetall(keys.COUNTERS)
+        return {text(name): int(count) for name, count in found.items()}
 
     def record_speed(self, model_version_id: str, rows_per_second: float) -> None:
         """Count in how fast a process just scored a chunk of this model version."""

@@ -1,13 +1,22 @@
--- ARGV: chunk, plan, input, rows, window. Adds a chunk while the body is still arriving.
--- Returns {'appended', chunks to queue …}, or why not: {'gone' | 'ended'}.
+-- ARGV: job, chunk, plan, input, rows, most bytes of its results, share of memory that may be used.
+-- Adds a chunk while the body is still arriving. Idempotent.
+-- Returns {'appended', 1 if a worker has a process to spare}, or why not: {'full'}, {'gone' | 'ended'}.
+open(ARGV[1])
 local why = closed()
 if why then return {why} end
-local is_new = redis.call('HSETNX', CHUNKS, ARGV[1], ARGV[2]) == 1
-if is_new then
-  redis.call('HSET', INPUTS, ARGV[1], ARGV[3])
-  redis.call('HINCRBY', RECORD, 'total', ARGV[4])
-  redis.call('HINCRBY', RECORD, 'chunks_total', 1)
+local chunk, rows, growth = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+if call('HEXISTS', CHUNKS, chunk) == 0 then
+  local used, most = memory()
+  if most > 0 and used + #ARGV[4] > most * tonumber(ARGV[7]) then return {'full'} end
+  call('HSET', CHUNKS, chunk, ARGV[3], chunk .. ':growth', growth)
+  call('HSET', INPUTS, chunk, ARGV[4])
+  call('HINCRBY', RECORD, 'total', rows)
+  call('HINCRBY', RECORD, 'chunks_total', 1)
+  -- What was only expected is here, or soon will be as results.
+  local arrived = math.min(number('expected_bytes'), #ARGV[4] + growth)
+  call('HINCRBY', RECORD, 'expected_bytes', -arrived)
+  owe(rows, growth - arrived)
+  make_ready()
 end
 renew()
-local released = release(tonumber(ARGV[5]))
-return {'appended', unpack(is_new and released or untaken())}
+return {'appended', has_idle(get('lane')) and 1 or 0}

@@ -1,10 +1,14 @@
--- ARGV: bytes, sha256. The whole body has been taken in.
+-- ARGV: job, bytes, sha256. The whole body has been taken in.
 -- Returns 'closed', or why not: 'gone' | 'ended'.
+open(ARGV[1])
 local why = closed()
 if why then return why end
-redis.call('HSET', RECORD, 'is_received', 1, 'input_bytes', ARGV[1], 'input_sha256', ARGV[2])
+call('HSET', RECORD, 'is_received', 1, 'input_bytes', ARGV[2], 'input_sha256', ARGV[3])
+call('ZREM', UPLOADS, ID)
+owe(0, -number('expected_bytes'))
+call('HSET', RECORD, 'expected_bytes', 0)
 if not finish_if_complete() then
-  redis.call('HSET', RECORD, 'status', get('started_at_ms') and 'running' or 'queued')
+  call('HSET', RECORD, 'status', get('started_at_ms') and 'running' or 'queued')
   renew()
 end
 return 'closed'

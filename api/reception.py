@@ -1,0 +1,118 @@
+"""Chunks of rows made a job: created, appended while they come, closed, or ended as failed."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from api.uploads import Uploads
+from shared.chunks import ChunkPlan
+from shared.dispatch import Dispatcher
+from shared.errors import (
+    InputError,
+    JobEndedError,
+    RowmillError,
+    StoreError,
+    TooMuchQueuedError,
+    UploadIncompleteError,
+)
+from shared.job_store.intake import DEFAULT_RETRY_SECONDS, Appended, FirstRequest, JobIntake
+from shared.job_store.store import JobStore
+from shared.jobs import JobErrorCode, JobSpec, JobTerms, new_job_id
+
+logger = logging.getLogger(__name__)
+
+Chunk = tuple[ChunkPlan, bytes]
+
+PAUSES_SECONDS = (0.1, 0.2, 0.5, *[1.0] * 29)
+"""How long an upload is held up while Redis has no room for its next chunk: half a minute in all,
+in which workers turn inputs into results or somebody deletes a job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """Size and SHA-256 of all that was taken in."""
+
+    input_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reception:
+    """Takes chunks into the store and wakes workers. Safe to share by threads."""
+
+    intake: JobIntake
+    store: JobStore
+    uploads: Uploads
+    dispatcher: Dispatcher
+
+    @contextmanager
+    def job(self, spec: JobSpec, terms: JobTerms) -> Iterator["OpenJob | FirstRequest"]:
+        """A new job to put chunks into, or what the idempotency key of `terms` made before.
+
+        What is raised inside ends the job as failed and goes on to the caller. A job that ends by
+        itself meanwhile (cancelled, model not loadable) is no error: its record says what happened.
+        Raises TooMuchQueuedError, JobTooLargeError.
+        """
+        job_id = new_job_id()
+        first = self.intake.create(job_id, spec, terms)
+        if first is not None:
+            yield first
+            return
+        with self.uploads.under_way(job_id), self._failing(job_id):
+            yield OpenJob(id=job_id, spec=spec, reception=self)
+
+    @contextmanager
+    def _failing(self, job_id: str) -> Iterator[None]:
+        try:
+            yield
+        except JobEndedError:
+            return
+        except RowmillError as error:
+            is_broken_off = isinstance(error, UploadIncompleteError | StoreError)
+            is_refused = isinstance(error, InputError | TooMuchQueuedError) and not is_broken_off
+            code = JobErrorCode.INPUT_REFUSED if is_refused else JobErrorCode.UPLOAD_INCOMPLETE
+            with suppress(StoreError):  # nothing can be told to a store that is out of reach
+                self.store.fail(job_id, code, str(error))
+            raise
+
+    def append(self, job: "OpenJob", chunk: Chunk) -> None:
+        """Store a chunk, when there is room for it, and see to it that somebody runs it."""
+        plan, data = chunk
+        result_bytes = job.spec.result_bytes(plan.rows, input_bytes=len(data))
+        for pause in (*PAUSES_SECONDS, None):
+            appended = self.intake.append_chunk(job.id, plan, data, result_bytes=result_bytes)
+            if appended is not Appended.NO_ROOM:
+                break
+            if pause is None:
+                raise TooMuchQueuedError(DEFAULT_RETRY_SECONDS)
+            time.sleep(pause)
+        if appended is Appended.WORKER_IS_IDLE:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
+        try:
+            self.dispatcher.wake()
+        except StoreError as error:
+            logger.warning("nobody woken", extra={"reason": str(error)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenJob:
+    """A job that is being taken in."""
+
+    id: str
+    spec: JobSpec
+    reception: Reception
+
+    def append(self, chunk: Chunk) -> None:
+        """Raises JobEndedError, TooMuchQueuedError, StoreError."""
+        self.reception.append(self, chunk)
+
+    def close(self, received: Received) -> None:
+        """All chunks are here."""
+        self.reception.intake.close(
+            self.id, input_bytes=received.input_bytes, sha256=received.sha256
+        )

@@ -1,0 +1,115 @@
+"""From the options of a request and a model version to what a job will do."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import InvalidParameterError
+from shared.jobs import ANY_NUMBER, Job, JobSpec, ResultJoin
+from shared.manifest import Manifest
+from shared.settings import Settings
+from shared.signature import Dtype, OutputColumn, OutputKind
+
+JOINED_SUFFIX = "_input"
+"""Put behind a joined input column whose name a result column has already."""
+
+
+class SubmitOptions(BaseModel):
+    """The query string of `POST /jobs`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = ""
+    output: Annotated[OutputKind, Field(description=f"one of {', '.join(OutputKind)}")] = (
+        OutputKind.PREDICT
+    )
+    join: Annotated[ResultJoin, Field(description="'input' or 'none'")] = ResultJoin.NONE
+    key: Annotated[str | None, Field(description="the name of an input column")] = None
+    delimiter: Annotated[
+        Literal[",", ";", "\t", "|"], Field(description="one of , ; | or a tab (%09)")
+    ] = ","
+    error_threshold: Annotated[
+        int, Field(ge=ANY_NUMBER, description="a whole number of rows, or -1 for any number")
+    ] = ANY_NUMBER
+    expires_in: Annotated[
+        int | None, Field(ge=1, description="a whole number of seconds above 0")
+    ] = None
+    deadline: Annotated[
+        int | None, Field(ge=1, description="a whole number of seconds above 0")
+    ] = None
+    strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+
+
+def make_spec(
+    options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], *, settings: Settings
+) -> JobSpec:
+    """What the job will do. Raises HeaderError, InvalidParameterError."""
+    outputs = _outputs(manifest, options.output)
+    carried = _carried(options, header)
+    manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
+    retention = options.expires_in or settings.retention_seconds
+    return JobSpec(
+        model_name=manifest.name,
+        model_version=manifest.version,
+        model_sha256=manifest.artifact.sha256,
+        output=options.output,
+        header=header,
+        delimiter=options.delimiter,
+        carried=carried,
+        result_columns=_result_columns(carried, outputs),
+        error_threshold=options.error_threshold,
+        retention_seconds=min(retention, settings.max_retention_seconds),
+        deadline_seconds=options.deadline,
+    )
+
+
+def retry_spec(parent: Job, manifest: Manifest) -> JobSpec:
+    """What a job of the failed rows of `parent` will do, by this model version.
+
+    Raises HeaderError, InvalidParameterError where it doesn't take the parent's rows.
+    """
+    spec = parent.spec
+    outputs = _outputs(manifest, spec.output)
+    manifest.signature.check_header(spec.header, carried=spec.carried, is_strict=False)
+    return replace(
+        spec,
+        model_name=manifest.name,
+        model_version=manifest.version,
+        model_sha256=manifest.artifact.sha256,
+        result_columns=_result_columns(spec.carried, outputs),
+        retry_of=parent.id,
+    )
+
+
+def _outputs(manifest: Manifest, output: OutputKind) -> tuple[OutputColumn, ...]:
+    outputs = manifest.signature.outputs.get(output)
+    if outputs is None:
+        offered = ", ".join(manifest.signature.outputs)
+        raise InvalidParameterError("output", output, f"this model offers {offered}")
+    return outputs
+
+
+def _carried(options: SubmitOptions, header: tuple[str, ...]) -> tuple[str, ...]:
+    if options.join is ResultJoin.INPUT:
+        return header
+    return (options.key,) if options.key is not None else ()
+
+
+def _result_columns(
+    carried: tuple[str, ...], outputs: tuple[OutputColumn, ...]
+) -> tuple[OutputColumn, ...]:
+    taken = {"row", "error"} | {column.name for column in outputs}
+    joined = []
+    for carried_name in carried:
+        name = carried_name
+        while name in taken:
+            name += JOINED_SUFFIX
+        taken.add(name)
+        joined.append(OutputColumn(name=name, dtype=Dtype.STRING))
+    return (
+        OutputColumn(name="row", dtype=Dtype.INT),
+        *joined,
+        *outputs,
+        OutputColumn(name="error", dtype=Dtype.STRING),
+    )

@@ -1,0 +1,161 @@
+"""How jobs come into Redis: admitted, appended chunk by chunk, closed.
+
+All methods raise StoreUnavailableError when Redis does not answer in time, and StoreFullError when
+it has no memory left for new work.
+"""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from redis import Redis
+
+from shared.chunks import ChunkPlan
+from shared.errors import JobEndedError, JobTooLargeError, TooMuchQueuedError
+from shared.job_store import keys, records
+from shared.job_store.connection import text, translated_errors
+from shared.job_store.scripts import Scripts
+from shared.job_store.store import JobStore
+from shared.jobs import JobErrorCode, JobSpec, JobTerms
+
+PROMISED_SHARE = 0.75
+"""Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
+for what can't be foreseen: row errors, Celery's messages, the server's own buffers."""
+
+USABLE_SHARE = 0.85
+"""Share that may be in use when a chunk is added to a job whose size was not known beforehand."""
+
+UPLOAD_SECONDS = 10.0
+"""An upload that its API has not vouched for in so long is over: the API is dead."""
+
+NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
+"""Jobs that failed so were no answer to their request; its idempotency key is free again."""
+
+DEFAULT_RETRY_SECONDS = 10
+MAX_RETRY_SECONDS = 300
+"""When to come back while nothing is known of the drain rate, and at the latest."""
+
+
+class Appended(Enum):
+    """What became of a chunk that was added."""
+
+    WORKER_IS_IDLE = auto()
+    """Taken in, and a worker has a process to spare that should be woken."""
+    WORKERS_ARE_BUSY = auto()
+    """Taken in; whoever ends something will find it."""
+    NO_ROOM = auto()
+    """Not taken in: Redis is too full. It may be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstRequest:
+    """What an idempotency key was used for before."""
+
+    job_id: str
+    request: str
+
+
+class JobIntake:
+    """Takes jobs in. Safe to share by threads; holds nothing but the connection."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        tombstone_seconds: int,
+        max_retention_seconds: int,
+        max_waiting_rows: int,
+    ) -> None:
+        self._redis = redis
+        self._store = JobStore(redis)
+        names = ("create_job", "append_chunk", "close_input", "keep_uploads")
+        self._scripts = Scripts(redis, *names)
+        self._tombstone_seconds = tombstone_seconds
+        self._max_retention_seconds = max_retention_seconds
+        self._max_waiting_rows = max_waiting_rows
+
+    def create(self, job_id: str, spec: JobSpec, terms: JobTerms) -> FirstRequest | None:
+        """Begin a job that is `receiving`; None, or what its idempotency key made before.
+
+        A repeat after a lost answer changes nothing. A key whose body was never taken in whole is
+        free again. Raises TooMuchQueuedError, JobTooLargeError.
+        """
+        record = records.new_record(
+            spec,
+            terms,
+            active_seconds=self._max_retention_seconds,
+            tombstone_seconds=self._tombstone_seconds,
+        )
+        answer = self._scripts.run(
+            "create_job",
+            job_id,
+            terms.idempotency_key,
+            terms.request,
+            ",".join(NEVER_TAKEN_IN),
+            terms.expected_rows,
+            terms.expected_bytes,
+            self._max_waiting_rows,
+            PROMISED_SHARE,
+            UPLOAD_SECONDS,
+            *record,
+        )
+        outcome = answer[0].decode()
+        if outcome == "busy":
+            _, excess_rows, _, rate = answer
+            raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
+        if outcome == "never":
+            raise JobTooLargeError(answer[1])
+        if outcome == "taken":
+            return FirstRequest(job_id=answer[1].decode(), request=answer[2].decode())
+        return None
+
+    def first_request(self, key: str) -> FirstRequest | None:
+        """What an idempotency key was used for, if that still stands in the way of a new job."""
+        with translated_errors():
+            found: dict[bytes, bytes] = self._redis.hgetall(keys.idempotency(key))  # type: ignore[assignment]
+        if not found:
+            return None
+        first = FirstRequest(job_id=text(found[b"job_id"]), request=text(found[b"request"]))
+        with translated_errors():
+            code = self._redis.hget(keys.record(first.job_id), "error_code")
+        return None if code and text(code) in NEVER_TAKEN_IN else first
+
+    def append_chunk(
+        self, job_id: str, plan: ChunkPlan, data: bytes, *, result_bytes: int
+    ) -> Appended:
+        """Add a chunk whose results will take about so many bytes. Idempotent.
+
+        Raises JobEndedError or JobGoneError when the job ended while its body was arriving.
+        """
+        answer = self._scripts.run(
+            "append_chunk",
+            job_id,
+            plan.number,
+            records.dump_plan(plan),
+            data,
+            plan.rows,
+            result_bytes,
+            USABLE_SHARE,
+        )
+        if answer[0] == b"full":
+            return Appended.NO_ROOM
+        if answer[0] != b"appended":
+            raise JobEndedError(job_id, self._store.get(job_id).status)
+        return Appended.WORKER_IS_IDLE if answer[1] else Appended.WORKERS_ARE_BUSY
+
+    def close(self, job_id: str, *, input_bytes: int, sha256: str) -> None:
+        """Tell that the whole body has been taken in. Idempotent; an ended job stays as it is."""
+        self._scripts.run("close_input", job_id, input_bytes, sha256)
+
+    def vouch_for(self, job_ids: Collection[str]) -> None:
+        """Say that these uploads are alive, for `UPLOAD_SECONDS` from now."""
+        if job_ids:
+            self._scripts.run("keep_uploads", UPLOAD_SECONDS, *job_ids)
+
+
+def _seconds_until_drained(excess_rows: int, rows_per_second: float) -> int:
+    """When there will be room again, as far as one can tell."""
+    if not excess_rows or not rows_per_second:
+        return DEFAULT_RETRY_SECONDS
+    return max(1, min(math.ceil(excess_rows / rows_per_second), MAX_RETRY_SECONDS))

@@ -1,0 +1,82 @@
+-- ARGV: worker, process, seconds a chunk may run, then lanes in the order in which they are looked at.
+-- Leases the next chunk to a process of a live worker: callers take turns, and the jobs of a caller
+-- take turns. A process runs one chunk at a time: what it still holds it never learnt of.
+-- Returns {'leased', lane, job, chunk, token, attempts, plan, input, spec, lost attempts, then pairs
+-- of rows and result of parts done}, or {'nothing'}; {'unknown'} for a worker not heard of.
+local worker = ARGV[1]
+local seen = call('HGET', WORKERS, worker)
+if not seen then return {'unknown'} end
+local _, processes, most_bulk = parse_worker(seen)
+
+local function next_job(lane)
+  local ring = string.format(READY, lane)
+  while true do
+    local caller = call('LPOP', ring)
+    if not caller then return false end
+    local line = string.format(READY_JOBS, lane, caller)
+    local id = call('LPOP', line)
+    if call('EXISTS', line) == 1 then call('RPUSH', ring, caller) end
+    if id then
+      open(id)
+      if not closed() then
+        call('HDEL', RECORD, 'is_ready')
+        if has_chunks_to_run() then return true end
+      end
+    end
+  end
+end
+
+local function next_chunk()
+  local chunk = call('LPOP', RETURNED)
+  if chunk then return chunk end
+  return tostring(call('HINCRBY', RECORD, 'chunks_taken', 1) - 1)
+end
+
+local function parts_done(chunk)
+  local parts = {}
+  if not call('HGET', CHUNKS, chunk .. ':lost') then return parts end
+  local all = call('HGETALL', PARTS)
+  for i = 1, #all, 2 do
+    local rows = string.match(all[i], '^' .. chunk .. ':(.*)$')
+    if rows then
+      parts[#parts + 1] = rows
+      parts[#parts + 1] = all[i + 1]
+    end
+  end
+  return parts
+end
+
+local function lease(lane)
+  local chunk = next_chunk()
+  if has_chunks_to_run() then make_ready() end
+  local token = call('HINCRBY', CHUNKS, chunk .. ':token', 1)
+  local attempts = call('HINCRBY', CHUNKS, chunk .. ':attempts', 1)
+  local plan, lost = call('HGET', CHUNKS, chunk), call('HGET', CHUNKS, chunk .. ':lost') or ''
+  local running = lost == '' and '0-' .. string.format('%d', cjson.decode(plan)['rows']) or ''
+  call('HSET', CHUNKS, chunk .. ':running', running)
+  local deadline = string.format('%d', NOW + ARGV[3] * 1000)
+  call('HSET', string.format(LEASES, worker), lease_field(chunk),
+    table.concat({ARGV[2], token, lane, deadline}, ' '))
+  if not get('started_at_ms') then call('HSET', RECORD, 'started_at_ms', NOW) end
+  if get('status') == 'queued' then call('HSET', RECORD, 'status', 'running') end
+  renew()
+  return {'leased', lane, ID, chunk, token, attempts, plan, call('HGET', INPUTS, chunk), get('spec'),
+    lost, unpack(parts_done(chunk))}
+end
+
+local held = call('HGETALL', string.format(LEASES, worker))
+for i = 1, #held, 2 do
+  local process, token = string.match(held[i + 1], '^(%S+) (%d+) ')
+  if process == ARGV[2] then
+    local id, chunk = string.match(held[i], '^(%S+) (%d+)$')
+    open(id)
+    give_back(worker, chunk, token, 'returned')
+  end
+end
+
+for i = 4, #ARGV do
+  local all_busy, bulk_busy = busy(worker)
+  local may_run = all_busy < processes and (ARGV[i] == 'small' or bulk_busy < most_bulk)
+  if may_run and next_job(ARGV[i]) then return lease(ARGV[i]) end
+end
+return {'nothing'}

@@ -1,0 +1,29 @@
+"""Whatever is killed, frozen, cut off or sent twice: each accepted row has one right outcome."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.model import publish_chaotic
+from tests.chaos.scenario import Scale, run
+
+SEEDS = (24, 97, 117)
+"""Between them the monkey takes every action it knows in the short time."""
+
+SHORT = Scale(jobs=50, monkey_seconds=22, settle_seconds=40)
+
+
+@pytest.fixture(scope="module")
+def chaotic_models(run_directory: Path) -> Path:
+    return publish_chaotic(run_directory / "chaotic")
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_accepted_row_has_one_right_outcome_whatever_the_monkey_does(
+    seed: int, run_directory: Path, chaotic_models: Path
+) -> None:
+    report = run(seed, SHORT, directory=run_directory / f"c{seed}", models_dir=chaotic_models)
+
+    problems = report.problems()
+    assert not problems, f"python -m tests.chaos --seed {seed}\n{report}"

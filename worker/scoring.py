@@ -1,0 +1,79 @@
+"""The rows of a chunk, or of a part of it, scored or refused. Changes nothing outside."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.chunks import ChunkPlan, ChunkResult, RowError
+from shared.jobs import JobSpec
+from worker.predictor import Predictor
+from worker.rendering import error_lines, result_lines
+from worker.table import Table, TableReader
+
+
+class Slice:
+    """Some rows of a job as they were sent, to be scored by a predictor."""
+
+    def __init__(
+        self, data: bytes, plan: ChunkPlan, *, spec: JobSpec, predictor: Predictor
+    ) -> None:
+        self._spec = spec
+        self._plan = plan
+        self._predictor = predictor
+        self._signature = predictor.manifest.signature
+        self._reader = TableReader(data, plan, spec=spec, signature=self._signature)
+
+    def score(self, *, search_seconds: float = math.inf) -> ChunkResult:
+        """Parse, predict and render.
+
+        The same rows and model give the same result, unless the search for rows that the model
+        refuses takes longer than `search_seconds`.
+        """
+        table = self._reader.read()
+        prediction = self._predictor.predict(
+            table.features, self._spec.output, search_seconds=search_seconds
+        )
+        refused = [
+            self._reader.row_error(
+                int(table.positions[refusal.position]), "", "prediction_failed", refusal.message
+            )
+            for refusal in prediction.refusals
+        ]
+        positions = table.positions[prediction.positions]
+        return self._result(table, positions, prediction.columns, refused)
+
+    def refuse(self, code: str, message: str) -> ChunkResult:
+        """Row errors for all rows: `code` for those that have no fault of their own."""
+        table = self._reader.read()
+        refused = [
+            self._reader.row_error(position, "", code, message)
+            for position in table.positions.tolist()
+        ]
+        return self._result(table, np.array([], dtype=np.int64), [], refused)
+
+    def _result(
+        self,
+        table: Table,
+        positions: npt.NDArray[np.int64],
+        columns: Sequence[npt.NDArray[np.generic]],
+        refused: list[RowError],
+    ) -> ChunkResult:
+        errors = sorted([*table.errors, *refused], key=lambda error: error.row)
+        lines = result_lines(
+            self._plan,
+            carried=table.carried,
+            outputs=self._signature.outputs[self._spec.output],
+            predictions=list(columns),
+            positions=positions,
+            errors=errors,
+        )
+        failed = np.setdiff1d(np.arange(self._plan.rows), positions)
+        return ChunkResult(
+            results=lines,
+            errors=error_lines(errors),
+            succeeded=len(positions),
+            failed=len(failed),
+            rejected=self._reader.rejected(failed.tolist()),
+        )
