@@ -1,4 +1,5 @@
-"""The request body as blocks of CSV bytes, whatever it was wrapped in, and never all at once."""
+"""The request body: a table as blocks of CSV bytes, whatever it was wrapped in and never all at
+once; or an order as a short JSON text."""
 
 import zlib
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ BLOCK_BYTES = 256 * 1024
 
 CSV_TYPES = ("text/csv", "application/csv")
 MULTIPART_TYPE = "multipart/form-data"
+JSON_TYPE = "application/json"
+
+MAX_ORDER_BYTES = 64 * 1024
+"""Longest JSON text; the orders there are have less than a hundred bytes."""
+
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
@@ -61,6 +67,18 @@ def csv_blocks(stream: IO[bytes], headers: Headers, *, limit_bytes: int) -> Iter
     if media_type == MULTIPART_TYPE:
         blocks = _file_part(blocks, options.get("boundary", ""))
     return blocks
+
+
+def json_text(stream: IO[bytes], headers: Headers) -> bytes:
+    """The JSON in `stream`, not parsed yet.
+
+    Raises UnsupportedMediaTypeError, BodyTooLargeError, UploadIncompleteError.
+    """
+    media_type, _ = parse_options_header(headers.get("Content-Type", ""))
+    if media_type.lower() != JSON_TYPE:
+        raise UnsupportedMediaTypeError("Content-Type", media_type, [JSON_TYPE])
+    length = headers.get("Content-Length", type=int)
+    return b"".join(_limited(_received(stream, length), MAX_ORDER_BYTES))
 
 
 def _received(stream: IO[bytes], length: int | None) -> Iterator[bytes]:

@@ -4,16 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from flask import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MultiDict
 
-from shared.errors import (
-    InvalidBodyError,
-    InvalidParameterError,
-    UnknownParameterError,
-    UnsupportedMediaTypeError,
-)
+from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JOB_ID_PATTERN, JobStatus
 
 Query = TypeVar("Query", bound=BaseModel)
@@ -47,17 +41,14 @@ class RetryOrder(BaseModel):
     model: Annotated[str | None, Field(description="a model reference")] = None
 
 
-def parse_body(model: type[Query], request: Request) -> Query:
-    """The JSON body as `model` describes it.
+def parse_order(model: type[Query], text: bytes) -> Query:
+    """The JSON object in a body as `model` describes it.
 
-    Raises UnsupportedMediaTypeError, InvalidBodyError, InvalidParameterError,
-    UnknownParameterError.
+    Raises InvalidBodyError, InvalidParameterError, UnknownParameterError.
     """
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaTypeError("Content-Type", request.mimetype, ["application/json"])
     try:
-        order = json.loads(request.get_data(cache=False))
-    except ValueError as error:
+        order = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InvalidBodyError from error
     if not isinstance(order, dict):
         raise InvalidBodyError

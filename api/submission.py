@@ -84,7 +84,7 @@ class Submission:
             announced_bytes=sender.announced_bytes,
         )
         if key and (first := self.reception.intake.first_request(key)):
-            return self._first_job(first, request, intake), True
+            return self._first_job(first, request, body=intake), True
         manifest = self._resolve(options.model)
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, manifest, header, settings=self.settings)
@@ -97,7 +97,7 @@ class Submission:
         terms = _sized(terms, spec, first_chunk, intake, speed)
         with self.reception.job(spec, terms) as job:
             if isinstance(job, FirstRequest):
-                return self._first_job(job, request, intake), True
+                return self._first_job(job, request, body=intake), True
             job.append(first_chunk)
             for chunk in chunks:
                 speed = self.workers.speed(spec.model_version_id)
@@ -116,31 +116,38 @@ class Submission:
             reference = names[0]
         return self.repository.resolve(reference)
 
-    def _first_job(self, first: FirstRequest, request: str, intake: CsvIntake) -> Job:
+    def _first_job(
+        self, first: FirstRequest, request: str, *, body: CsvIntake | None = None
+    ) -> Job:
         """The job that this request made when it was sent first.
 
-        The body is read to its end and compared by its checksum. Raises JobGoneError.
+        A body is read to its end and compared by its checksum. Raises JobGoneError.
         """
         job = self.store.get(first.job_id)
         if job.status is JobStatus.RECEIVING:
             raise IdempotencyKeyInUseError(job.id)
         if first.request != request:
             raise IdempotencyKeyReusedError(job.id)
-        intake.drain()
-        # A job that ended before its body did has no checksum; what there is of it agrees.
-        if job.input_sha256 not in (None, intake.sha256):
-            raise IdempotencyKeyReusedError(job.id)
+        if body is not None:
+            body.drain()
+            # A job that ended before its body did has no checksum; what there is of it agrees.
+            if job.input_sha256 not in (None, body.sha256):
+                raise IdempotencyKeyReusedError(job.id)
         return job
 
     # --- failed rows
 
-    def retry(self, job_id: str, model: str | None, sender: Sender) -> Job:
-        """A job of the rows of an ended job that failed; they keep their numbers and lines.
+    def retry(self, job_id: str, model: str | None, sender: Sender) -> tuple[Job, bool]:
+        """A job of the rows of an ended job that failed, and whether an earlier request with the
+        same idempotency key made it. The rows keep their numbers and lines.
 
         `model`: a model reference; by default the version that the first job was pinned to.
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
-        `submit` raises for a header that doesn't fit or for want of room.
+        `submit` raises for a header that doesn't fit, for want of room or for its key.
         """
+        key, request = _digest_of(sender.idempotency_key), _sha256(f"{job_id} {model}")
+        if key and (first := self.reception.intake.first_request(key)):
+            return self._first_job(first, request), True
         parent = self.store.get(job_id)
         if not parent.has_ended:
             raise JobNotFinishedError(job_id, parent.status)
@@ -150,19 +157,33 @@ class Submission:
         if not parent.failed:
             raise NothingToRetryError(job_id)
         speed = self.workers.speed(spec.model_version_id)
-        lane = _lane(parent.failed, speed)
         received = hashlib.sha256()
         input_bytes = 0
-        terms = JobTerms(caller=sender.caller, lane=lane, expected_rows=parent.failed)
+        failed_bytes = parent.input_bytes * parent.failed // parent.total
+        terms = JobTerms(
+            caller=sender.caller,
+            lane=_lane(parent.failed, speed),
+            idempotency_key=key,
+            request=request,
+            expected_rows=parent.failed,
+            expected_bytes=failed_bytes
+            + spec.result_bytes(parent.failed, input_bytes=failed_bytes),
+        )
         with self.reception.job(spec, terms) as job:
-            if isinstance(job, FirstRequest):  # a retry has no idempotency key
-                raise IdempotencyKeyInUseError(job.job_id)
-            for plan, data in chunks_of(self.store.rejects(parent), wanted_rows=target_rows(speed)):
+            if isinstance(job, FirstRequest):
+                return self._first_job(job, request), True
+            chunks = chunks_of(
+                self.store.rejects(parent),
+                delimiter=spec.delimiter,
+                max_rows=target_rows(speed),
+                max_bytes=self.settings.max_chunk_bytes,
+            )
+            for plan, data in chunks:
                 received.update(data)
                 input_bytes += len(data)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
-        return self.store.get(job.id)
+        return self.store.get(job.id), False
 
 
 def _digest_of(key: str | None) -> str:
@@ -171,13 +192,16 @@ def _digest_of(key: str | None) -> str:
         return ""
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise InvalidIdempotencyKeyError(MAX_KEY_CHARS)
-    return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+    return _sha256(key)
 
 
 def _fingerprint(options: SubmitOptions) -> str:
     """Two requests with the same options have the same; the body is compared by its checksum."""
-    text = json.dumps(options.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _sha256(json.dumps(options.model_dump(mode="json"), sort_keys=True))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def _lane(rows: int, rows_per_second: float | None) -> Lane:

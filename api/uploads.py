@@ -6,7 +6,7 @@ process was killed or its machine is gone, the workers' sweep ends the job as `u
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from shared.errors import StoreError
@@ -29,6 +29,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._job_ids: set[str] = set()
         self._thread: threading.Thread | None = None
+        self._is_over: Callable[[], bool] = bool
 
     @contextmanager
     def under_way(self, job_id: str) -> Iterator[None]:
@@ -45,8 +46,11 @@ class Uploads:
             with self._lock:
                 self._job_ids.discard(job_id)
 
-    def break_off(self) -> None:
-        """End the jobs whose bodies are still arriving: this process stops."""
+    def break_off_when(self, is_over: Callable[[], bool]) -> None:
+        """End the jobs whose bodies still arrive when `is_over`: the process is about to end."""
+        self._is_over = is_over
+
+    def _break_off(self) -> None:
         for job_id in self._current():
             detail = "The server stopped before the whole body was here; send it again."
             try:
@@ -61,6 +65,8 @@ class Uploads:
     def _vouch(self) -> None:
         pause = threading.Event()
         while not pause.wait(VOUCH_SECONDS):
+            if self._is_over():
+                self._break_off()
             try:
                 self._intake.vouch_for(self._current())
             except StoreError as error:

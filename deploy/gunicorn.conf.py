@@ -4,6 +4,7 @@
 `GUNICORN_CMD_ARGS` overrides any line, for example `GUNICORN_CMD_ARGS="--access-logfile -"`.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,17 @@ accesslog = None
 control_socket_disable = True
 
 
-def worker_exit(_server: Any, worker: Any) -> None:
-    """Say of the uploads that did not come to their end in time that they are broken off."""
-    app = getattr(worker, "wsgi", None)
-    if app is not None:
-        app.extensions[UPLOADS].break_off()
+def post_worker_init(worker: Any) -> None:
+    """Tell the application when the time to finish is nearly over, so that it can say of the
+    uploads which don't come to their end that they are broken off."""
+    # Uploads are looked after every two seconds.
+    finishing_seconds = worker.cfg.graceful_timeout - 5
+    stopping_since: list[float] = []
+
+    def is_over() -> bool:
+        if worker.alive:
+            return False
+        stopping_since.append(time.monotonic())
+        return stopping_since[-1] - stopping_since[0] >= finishing_seconds
+
+    worker.wsgi.extensions[UPLOADS].break_off_when(is_over)

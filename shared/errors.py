@@ -96,7 +96,7 @@ class InvalidBodyError(InputError):
     code = "invalid_body"
 
     def __init__(self) -> None:
-        super().__init__("The body is no JSON object; send one, such as {}.")
+        super().__init__('The body is no JSON object; send one, such as {"only": "failed"}.')
 
 
 class MultipartError(InputError):

@@ -19,8 +19,9 @@ from shared.job_store.intake import JobIntake
 from shared.job_store.leases import Leases
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
-from tests.estimators import Deadly, Echo, Fussy, Stuck
+from tests.estimators import Deadly, Echo, Fussy, Greedy, Reluctant, Stuck
 from tests.factories import MAX_JOB_LOSSES, make_intake
+from tests.job_steps import JobSteps
 from tests.live_stack import Api, live_stack, redis_server
 from worker.publishing import publish
 
@@ -76,7 +77,9 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
         ("echo", Echo()),
         ("slow", Echo(seconds_per_row=0.002)),
         ("fussy", Fussy()),
+        ("reluctant", Reluctant()),
         ("stuck", Stuck()),
+        ("greedy", Greedy()),
         ("deadly", Deadly()),
         ("deadly_once", Deadly(marker=str(run_directory / "died"))),
     ]
@@ -120,6 +123,13 @@ def leases(redis: Redis) -> Leases:
 @pytest.fixture
 def registry(redis: Redis) -> WorkerRegistry:
     return WorkerRegistry(redis, dead_after_seconds=10, max_job_losses=MAX_JOB_LOSSES)
+
+
+@pytest.fixture
+def steps(
+    redis: Redis, store: JobStore, intake: JobIntake, leases: Leases, registry: WorkerRegistry
+) -> JobSteps:
+    return JobSteps(redis=redis, store=store, intake=intake, leases=leases, registry=registry)
 
 
 @pytest.fixture(scope="session")

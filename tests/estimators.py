@@ -35,6 +35,14 @@ class Fussy(Echo):
         return super().predict(X)
 
 
+class Reluctant(Fussy):
+    """Like Fussy, but takes a while to think about each batch."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        time.sleep(0.05)
+        return super().predict(X)
+
+
 class Deadly(Echo):
     """Like Echo, but kills its process when `x` is 666, the first time if a `marker` is given."""
 
@@ -50,11 +58,20 @@ class Deadly(Echo):
         return super().predict(X)
 
 
-class Stuck(Echo):
-    """Never comes back from `predict`, but for the sample it is published with."""
+class Greedy(Echo):
+    """Like Echo, but has no memory for a batch in which `x` is 666."""
 
     def predict(self, X: pd.DataFrame) -> np.ndarray:
-        if len(X) == 1 and X["x"].iloc[0] == 1:
+        if (X["x"] == 666).any():
+            raise MemoryError
+        return super().predict(X)
+
+
+class Stuck(Echo):
+    """Like Echo, but never comes back from a batch in which `x` is 777."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if (X["x"] == 777).any():
             time.sleep(3600)
         return super().predict(X)
 

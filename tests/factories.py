@@ -49,11 +49,12 @@ def make_plan(number: int = 0, *, rows: int = 10, **changes: Any) -> ChunkPlan:
     return ChunkPlan(number=number, rows=rows, **defaults | changes)
 
 
-def make_result(*, succeeded: int = 10, failed: int = 0, results: bytes = b"ok\n") -> ChunkResult:
+def make_result(
+    *, succeeded: int = 10, failed: int = 0, results: bytes = b"ok\n", **changes: Any
+) -> ChunkResult:
     """What scoring a chunk gave; its row errors are one line a row."""
-    return ChunkResult(
-        results=results, errors=b"bad\n" * failed, succeeded=succeeded, failed=failed
-    )
+    defaults: dict[str, Any] = {"errors": b"bad\n" * failed}
+    return ChunkResult(results=results, succeeded=succeeded, failed=failed, **defaults | changes)
 
 
 def make_feature(name: str = "x", dtype: str = "float64", **changes: Any) -> Feature:

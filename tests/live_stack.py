@@ -36,6 +36,7 @@ class Api:
 
     url: str
     pid: int
+    redis_url: str = ""
 
     def submit(
         self,
@@ -53,8 +54,8 @@ class Api:
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(f"{self.url}{path}", headers=headers, timeout=60)
 
-    def post(self, path: str) -> requests.Response:
-        return requests.post(f"{self.url}{path}", timeout=60)
+    def post(self, path: str, *, json: object = None, **headers: str) -> requests.Response:
+        return requests.post(f"{self.url}{path}", json=json, headers=headers, timeout=60)
 
     def delete(self, path: str) -> requests.Response:
         return requests.delete(f"{self.url}{path}", timeout=60)
@@ -103,7 +104,7 @@ def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
     with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
                  env=env, log=log) as child:  # fmt: skip
         wait_until(lambda: answers(f"{url}/healthz"))
-        yield Api(url=url, pid=child.pid)
+        yield Api(url=url, pid=child.pid, redis_url=env["ROWMILL_REDIS_URL"])
 
 
 @contextmanager

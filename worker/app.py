@@ -29,6 +29,10 @@ OOM_SCORE = 500
 """How much more readily the system ends a pool process than others when memory runs out. Whatever
 the chunk, it is a process that is lost and not the worker, the container or Redis."""
 
+NICENESS = 5
+"""How far scoring stands back behind the processes that take in, wake and answer, on cores that
+they share: those need little, and callers wait for it."""
+
 settings = Settings()
 app = make_celery(settings)
 dispatcher = Dispatcher(app)
@@ -104,6 +108,7 @@ def prepare_child(**_: Any) -> None:
         part.cache_clear()
     if (score := Path("/proc/self/oom_score_adj")).exists():
         score.write_text(str(OOM_SCORE))
+    os.nice(NICENESS)
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()

@@ -2,16 +2,19 @@
 
 import logging
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shared.bisection import Rows, Suspicion
 from shared.chunks import ChunkResult, joined
-from shared.errors import ModelError
+from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode
 from worker.model_cache import ModelCache
+from worker.persistence import persistently
 from worker.predictor import Predictor
 from worker.records import ChunkRecords
 from worker.scoring import Slice
@@ -22,13 +25,22 @@ logger = logging.getLogger(__name__)
 MIN_MEASURED_ROWS = 20
 """A chunk with fewer predictions says nothing about how fast the model is."""
 
-SEARCH_SHARE = 0.5
-"""Share of a chunk's time limit after which no single row is searched for any more."""
-
 MIN_PART_SECONDS = 2.0
 MIN_PART_SHARE = 0.1
 """A part of a chunk that lost a process has twice its share of the chunk's time limit, but at least
 this share of it and so many seconds, so that no single row is condemned for a busy machine."""
+
+
+CHECK_SECONDS = 0.5
+"""How often a long search for rows that a model refuses asks whether its job was ended."""
+
+
+class AttemptOverError(Exception):
+    """The result of an attempt is not wanted any more; `outcome` says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +55,25 @@ class ChunkRunner:
     time_limit_seconds: float
 
     def run(self, lease: Lease) -> None:
-        """Score a chunk and commit it.
+        """Score a chunk and commit it, waiting for the store where it is away.
 
-        Raises StoreError; then the chunk can be run again. A model that can't be loaded fails
-        the job.
+        A model that can't be loaded fails the job.
         """
         try:
             with time_limit(self.time_limit_seconds):
                 predictor = self._predictor(lease)
         except ModelError as error:
             logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
-            self.store.fail(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
-            self.leases.give_back(lease)
+            persistently(self.store.fail)(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
+            persistently(self.leases.give_back)(lease)
             return
-        if lease.losses:
-            self._run_in_parts(lease, predictor)
-        else:
-            self._run_at_once(lease, predictor)
+        try:
+            if lease.losses:
+                self._run_in_parts(lease, predictor)
+            else:
+                self._run_at_once(lease, predictor)
+        except AttemptOverError as error:
+            self._log(lease, error.outcome)
 
     def _predictor(self, lease: Lease) -> Predictor:
         spec = lease.spec
@@ -67,50 +81,61 @@ class ChunkRunner:
 
     def _run_at_once(self, lease: Lease, predictor: Predictor) -> None:
         began = time.perf_counter()
+        rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
+        everything = Rows(first=0, behind=lease.plan.rows)
+        check = self._check(lease, everything, self.time_limit_seconds)
         with time_limit(self.time_limit_seconds):
-            result = score(lease, predictor, limit_seconds=self.time_limit_seconds)
+            result = rows.score(check=check)
         seconds = time.perf_counter() - began
         outcome = self._commit(lease, result)
         if outcome is Outcome.COMMITTED and result.succeeded >= MIN_MEASURED_ROWS:
-            self.workers.record_speed(lease.spec.model_version_id, result.succeeded / seconds)
+            speed = result.succeeded / seconds
+            with suppress(StoreError):  # it only helps to cut better chunks
+                self.workers.record_speed(lease.spec.model_version_id, speed)
 
     def _run_in_parts(self, lease: Lease, predictor: Predictor) -> None:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:
         should this process die as well, the store knows over which rows."""
-        # They may have been too many for the time limit.
-        self.workers.forget_speed(lease.spec.model_version_id)
         records = ChunkRecords(lease.input, lease.spec, rows=lease.plan.rows)
         suspicion = Suspicion(lease.plan.rows, lease.losses)
         is_given_up = len(lease.losses) >= self.max_attempts
         results: list[ChunkResult] = []
         done: tuple[Rows | None, ChunkResult | None] = (None, None)
         for part in suspicion.parts():
-            rows = slice_of(lease, records, part, predictor)
             if part in lease.parts_done:
                 results.append(lease.parts_done[part])
-            elif suspicion.is_guilty(part):
+                continue
+            rows = slice_of(lease, records, part, predictor)
+            if suspicion.is_guilty(part):
                 results.append(rows.refuse("row_crashed_worker", CRASHED))
             elif is_given_up:
                 results.append(rows.refuse("attempts_exhausted", given_up(len(lease.losses))))
             else:
                 seconds = self._part_seconds(len(part), lease.plan.rows)
-                if why := self._begin(lease, part, seconds, done):
-                    self._log(lease, why)
-                    return
+                begin = persistently(self.leases.begin_part)
+                if why := begin(lease, part, seconds=seconds, done=done[0], result=done[1]):
+                    raise AttemptOverError(why)
                 with time_limit(seconds):
-                    result = rows.score(search_seconds=seconds * SEARCH_SHARE)
+                    result = rows.score(check=self._check(lease, part, seconds))
                 results.append(result)
                 done = (part, result)
         self._commit(lease, joined(results))
 
-    def _begin(
-        self,
-        lease: Lease,
-        part: Rows,
-        seconds: float,
-        done: tuple[Rows | None, ChunkResult | None],
-    ) -> Outcome | None:
-        return self.leases.begin_part(lease, part, seconds=seconds, done=done[0], result=done[1])
+    def _check(self, lease: Lease, part: Rows, seconds: float) -> Callable[[], None]:
+        """Raises AttemptOverError, when called, once nobody wants the result any more."""
+        asked_at = time.monotonic()
+
+        def check() -> None:
+            nonlocal asked_at
+            if time.monotonic() - asked_at < CHECK_SECONDS:
+                return
+            asked_at = time.monotonic()
+            # Waiting for a store that is away would use up the time of the rows.
+            with suppress(StoreError):
+                if why := self.leases.begin_part(lease, part, seconds=seconds):
+                    raise AttemptOverError(why)
+
+        return check
 
     def _part_seconds(self, part_rows: int, chunk_rows: int) -> float:
         limit = self.time_limit_seconds
@@ -118,7 +143,7 @@ class ChunkRunner:
         return min(limit, max(limit * share, MIN_PART_SECONDS))
 
     def _commit(self, lease: Lease, result: ChunkResult) -> Outcome:
-        outcome = self.leases.commit(lease, result)
+        outcome = persistently(self.leases.commit)(lease, result)
         self._log(lease, outcome, failed=result.failed)
         return outcome
 
@@ -146,12 +171,6 @@ CRASHED = (
 def given_up(attempts: int) -> str:
     """What is said of rows that nobody knows to be guilty or innocent."""
     return f"{attempts} attempts on its chunk were lost before this row could be scored."
-
-
-def score(lease: Lease, predictor: Predictor, *, limit_seconds: float) -> ChunkResult:
-    """The result of a whole chunk that is to be scored within a limit."""
-    rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
-    return rows.score(search_seconds=limit_seconds * SEARCH_SHARE)
 
 
 def slice_of(lease: Lease, records: ChunkRecords, part: Rows, predictor: Predictor) -> Slice:

@@ -1,8 +1,6 @@
 """From features to predictions; rows that the model refuses are found and set aside."""
 
-import math
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,26 +44,25 @@ class Predictor:
         self.manifest = manifest
 
     def predict(
-        self, features: pd.DataFrame, output: OutputKind, *, search_seconds: float = math.inf
+        self, features: pd.DataFrame, output: OutputKind, *, check: Callable[[], object] = bool
     ) -> Prediction:
         """Predictions for all rows of `features` that the model does not refuse.
 
         `features`: n rows, columns named and ordered by the signature. If the model raises, the
         rows are halved until the guilty ones are found: about 2·k·log2(n) calls for k of them.
-        After `search_seconds` what is still in doubt is refused as a whole, so that a model which
-        refuses nearly everything can't use up the time of the chunk.
+        `check` is called between these steps; what it raises ends the search.
         """
         columns = self.manifest.signature.outputs[output]
-        deadline = time.monotonic() + search_seconds
         parts: list[tuple[int, Columns]] = []
         refusals: list[Refusal] = []
         pending = [(0, len(features))] if len(features) else []
         while pending:
             start, stop = pending.pop()
+            check()
             try:
                 parts.append((start, self._columns(features.iloc[start:stop], output, columns)))
             except Exception as error:  # noqa: BLE001 – an estimator may raise anything
-                if stop - start == 1 or time.monotonic() > deadline:
+                if stop - start == 1:
                     message = first_line(error)
                     refusals += (Refusal(position=i, message=message) for i in range(start, stop))
                 else:

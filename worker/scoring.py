@@ -1,7 +1,6 @@
 """The rows of a chunk, or of a part of it, scored or refused. Changes nothing outside."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +24,13 @@ class Slice:
         self._signature = predictor.manifest.signature
         self._reader = TableReader(data, plan, spec=spec, signature=self._signature)
 
-    def score(self, *, search_seconds: float = math.inf) -> ChunkResult:
-        """Parse, predict and render.
+    def score(self, *, check: Callable[[], object] = bool) -> ChunkResult:
+        """Parse, predict and render. The same rows and model give the same result.
 
-        The same rows and model give the same result, unless the search for rows that the model
-        refuses takes longer than `search_seconds`.
+        `check` is called between the steps of the search for rows that the model refuses.
         """
         table = self._reader.read()
-        prediction = self._predictor.predict(
-            table.features, self._spec.output, search_seconds=search_seconds
-        )
+        prediction = self._predictor.predict(table.features, self._spec.output, check=check)
         refused = [
             self._reader.row_error(
                 int(table.positions[refusal.position]), "", "prediction_failed", refusal.message

@@ -34,6 +34,10 @@ DEAF_AFTER_SECONDS = 15.0
 and a broker that answers delivers within one."""
 
 
+IDLE_STOP_SECONDS = 3.0
+"""How long a worker that runs nothing may take to stop in good order."""
+
+
 class Supervisor:
     """The watch over one worker; knows of Celery only what it is told."""
 
@@ -56,6 +60,7 @@ class Supervisor:
         self._stop_seconds = stop_seconds
         self._clock = clock
         self._stopping_since: float | None = None
+        self._is_running = True
         self._waking_since: float | None = None
 
     def hear(self) -> None:
@@ -68,9 +73,14 @@ class Supervisor:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the worker should have stopped by now."""
-        since = self._stopping_since
-        return since is not None and self._clock() - since > self._stop_seconds
+        """Whether the worker should have stopped by now: its time is up, or nothing runs.
+
+        Celery waits for a task which it received and no process has begun; it is of no use.
+        """
+        if self._stopping_since is None:
+            return False
+        seconds = self._clock() - self._stopping_since
+        return seconds > (self._stop_seconds if self._is_running else IDLE_STOP_SECONDS)
 
     @property
     def is_deaf(self) -> bool:
@@ -78,25 +88,26 @@ class Supervisor:
         since = self._waking_since
         return since is not None and self._clock() - since > DEAF_AFTER_SECONDS
 
-    def watch(self, alive: list[int]) -> None:
-        """One round; `alive` are the ids of the worker's processes. Raises StoreError."""
-        pulse = self._beat(alive)
+    def watch(self, alive: list[int], *, ready: int) -> None:
+        """One round. `alive` are the ids of the worker's processes; so many of them are `ready`,
+        that is they have loaded their models. Raises StoreError."""
+        waking_since, self._waking_since = self._waking_since, None
+        pulse = self._beat(alive, 0 if self._stopping_since is not None else ready)
         for what, of in self._registry.sweep():
             logger.warning("swept", extra={"what": what, "of": of})
-        if not pulse.could_run:
-            self._waking_since = None
-            return
-        self._waking_since = self._waking_since or self._clock()
-        self._dispatcher.wake(self._queue)
+        if pulse.could_run:
+            self._dispatcher.wake(self._queue)
+            # Not before: who could not be woken has missed nothing.
+            self._waking_since = waking_since or self._clock()
 
-    def _beat(self, alive: list[int]) -> Pulse:
-        is_stopping = self._stopping_since is not None
+    def _beat(self, alive: list[int], ready: int) -> Pulse:
         pulse = self._registry.beat(
             self._worker,
-            processes=0 if is_stopping else self._bulk_processes + 1,
-            bulk_processes=0 if is_stopping else self._bulk_processes,
+            processes=ready,
+            bulk_processes=min(ready, self._bulk_processes),
             alive=alive,
         )
+        self._is_running = pulse.running > 0
         if pulse.given_back:
             logger.warning("process died", extra={"chunks": pulse.given_back})
         return pulse
@@ -148,17 +159,19 @@ class SupervisorStep(bootsteps.StartStopStep):
             logger.warning("worker could not sign off", extra={"reason": str(error)})
 
     def _watch(self, worker: Any) -> None:
+        pool = worker.pool._pool
         # Reading `exitcode` asks the system, so a death is seen before the pool has noticed it.
-        alive = [child.pid for child in worker.pool._pool._pool if child.exitcode is None]
+        alive = [child.pid for child in pool._pool if child.exitcode is None]
+        ready = sum(child.exitcode is None for child in pool._fileno_to_inq.values())
         try:
-            self.supervisor.watch(alive)
+            self.supervisor.watch(alive, ready=ready)
         except StoreError as error:
             logger.warning("store out of reach", extra={"reason": str(error)})
         if self.supervisor.is_deaf:
             logger.error("worker hears no messages and stops")
             state.should_stop = os.EX_TEMPFAIL  # type: ignore[assignment]
         if self.supervisor.is_overdue:
-            logger.warning("worker stops before its chunks are done", extra={"alive": alive})
+            logger.warning("worker ends at once", extra={"processes": alive})
             self._leave()
             # The system ends the processes of the pool with this one.
             os._exit(0)

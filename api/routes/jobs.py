@@ -3,8 +3,8 @@
 from flask import Blueprint, Response, jsonify, request
 
 from api import representations
-from api.bodies import csv_blocks
-from api.query import JobListQuery, RetryOrder, parse_body, parse_query
+from api.bodies import csv_blocks, json_text
+from api.query import JobListQuery, RetryOrder, parse_order, parse_query
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission
 from api.waiting import WaitingRoom
@@ -24,21 +24,19 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         options = parse_query(SubmitOptions, request.args)
         limit = submission.settings.max_body_bytes
         blocks = csv_blocks(request.stream, request.headers, limit_bytes=limit)
-        job, is_repeated = submission.submit(options, blocks, _sender())
-        response = _created(job)
-        if is_repeated:
-            response.headers["Idempotent-Replayed"] = "true"
-        return response
+        return _created(*submission.submit(options, blocks, _sender()))
 
     @routes.post("/jobs/<job_id>/retry")
     def retry(job_id: str) -> Response:
-        order = parse_body(RetryOrder, request)
-        return _created(submission.retry(job_id, order.model, _sender()))
+        order = parse_order(RetryOrder, json_text(request.stream, request.headers))
+        return _created(*submission.retry(job_id, order.model, _sender()))
 
-    def _created(job: Job) -> Response:
+    def _created(job: Job, is_repeated: bool) -> Response:
         job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
         response = _job_response(job, applied, status=202)
         response.headers["Location"] = f"/jobs/{job.id}"
+        if is_repeated:
+            response.headers["Idempotent-Replayed"] = "true"
         return response
 
     @routes.get("/jobs")

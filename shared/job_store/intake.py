@@ -17,7 +17,7 @@ from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.job_store.store import JobStore
-from shared.jobs import JobErrorCode, JobSpec, JobTerms
+from shared.jobs import JobSpec, JobTerms
 
 PROMISED_SHARE = 0.75
 """Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
@@ -28,9 +28,6 @@ USABLE_SHARE = 0.85
 
 UPLOAD_SECONDS = 10.0
 """An upload that its API has not vouched for in so long is over: the API is dead."""
-
-NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
-"""Jobs that failed so were no answer to their request; its idempotency key is free again."""
 
 DEFAULT_RETRY_SECONDS = 10
 MAX_RETRY_SECONDS = 300
@@ -92,7 +89,6 @@ class JobIntake:
             job_id,
             terms.idempotency_key,
             terms.request,
-            ",".join(NEVER_TAKEN_IN),
             terms.expected_rows,
             terms.expected_bytes,
             self._max_waiting_rows,
@@ -111,15 +107,11 @@ class JobIntake:
         return None
 
     def first_request(self, key: str) -> FirstRequest | None:
-        """What an idempotency key was used for, if that still stands in the way of a new job."""
+        """What an idempotency key was used for."""
         with translated_errors():
-            found: dict[bytes, bytes] = self._redis.hgetall(keys.idempotency(key))  # type: ignore[assignment]
-        if not found:
-            return None
-        first = FirstRequest(job_id=text(found[b"job_id"]), request=text(found[b"request"]))
-        with translated_errors():
-            code = self._redis.hget(keys.record(first.job_id), "error_code")
-        return None if code and text(code) in NEVER_TAKEN_IN else first
+            found = self._redis.hmget(keys.idempotency(key), ["job_id", "request"])
+        job_id, request = (text(value) if value else "" for value in found)
+        return FirstRequest(job_id=job_id, request=request) if job_id else None
 
     def append_chunk(
         self, job_id: str, plan: ChunkPlan, data: bytes, *, result_bytes: int

@@ -7,6 +7,7 @@
 |                       |         | n:attempts → leases given;           |              |         |
 |                       |         | n:running → rows being scored;       |              |         |
 |                       |         | n:lost → how attempts were lost      |              |         |
+|                       |         | n:growth → bytes its results take    |              |         |
 | job:{id}:inputs       | hash    | n → CSV records as they were sent    | until commit | API     |
 | job:{id}:returned     | list    | chunks given back, to be run next    | until end    | workers |
 | job:{id}:parts        | hash    | n:first-behind → result of a part    | until commit | workers |

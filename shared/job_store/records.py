@@ -10,9 +10,9 @@
 | error_threshold,               |                                                     |
 | lane, caller                   |                                                     |
 | idempotency_key                | create_job, if the request had one                  |
-| expected_bytes                 | create_job, append_chunk: memory that the body and  |
-|                                | its results are expected to take beyond the chunks  |
-|                                | taken in                                            |
+| expected_rows, expected_bytes  | create_job, append_chunk: rows, and memory that the |
+|                                | body and its results take, which are expected       |
+|                                | beyond the chunks taken in                          |
 | status, …_at_ms                | the scripts                                         |
 | total, chunks_total            | append_chunk                                        |
 | is_received, input_…           | close_input                                         |

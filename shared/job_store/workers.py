@@ -12,8 +12,10 @@ from shared.job_store.scripts import Scripts, texts
 SWEPT_AT_ONCE = 200
 """Jobs of a kind that one sweep ends, so that it never holds up the server for long."""
 
-SMOOTHING = 0.3
-"""Weight of the newest measurement of a model's speed; about the last six chunks count."""
+WEIGHT_OF_FASTER = 0.3
+WEIGHT_OF_SLOWER = 0.6
+"""Of the newest measurement of a model's speed. Chunks that turn out too large are made smaller
+sooner than small ones larger: they may pass the time limit."""
 
 MAX_SPEED_UP = 4.0
 """A measurement counts as at most so many times what was known: one odd chunk of cheap rows must
@@ -102,7 +104,9 @@ class WorkerRegistry:
             pipe.time()
             pipe.hgetall(keys.WORKERS)
             (seconds, microseconds), found = pipe.execute()
-        told = {text(name): value.split() for name, value in found.items()}
+        told = {
+            text(name): value.split() for name, value in found.items() if value.count(b" ") == 2
+        }
         now = seconds + microseconds / 1_000_000
         return now, {name: (int(at) / 1000, int(n)) for name, (at, n, _) in told.items()}
 
@@ -117,16 +121,12 @@ class WorkerRegistry:
         known = self.speed(model_version_id)
         if known is not None:
             rows_per_second = min(rows_per_second, MAX_SPEED_UP * known)
-            rows_per_second = SMOOTHING * rows_per_second + (1 - SMOOTHING) * known
+            weight = WEIGHT_OF_FASTER if rows_per_second > known else WEIGHT_OF_SLOWER
+            rows_per_second = weight * rows_per_second + (1 - weight) * known
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(keys.SPEEDS, model_version_id, f"{rows_per_second:.1f}")
             pipe.expire(keys.SPEEDS, SPEEDS_KEPT_SECONDS)
             pipe.execute()
-
-    def forget_speed(self, model_version_id: str) -> None:
-        """Begin to measure a model version anew: its chunks turned out to be too large."""
-        with translated_errors():
-            self._redis.hdel(keys.SPEEDS, model_version_id)
 
     def speed(self, model_version_id: str) -> float | None:
         """Rows per second of one process with this model version; None before it was measured."""

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="default: a new one every time")
     parser.add_argument("--minutes", type=float, default=3, help="time of the monkey")
     parser.add_argument("--jobs", type=int, default=500, help="sent in that time, evenly")
-    parser.add_argument("--settle", type=float, default=90, help="seconds to end all jobs after")
+    parser.add_argument("--settle", type=float, default=120, help="seconds to end all jobs after")
     parser.add_argument("--only", help="names of the monkey's actions, by commas; empty: none")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and clean up on the way

@@ -11,10 +11,14 @@ PERMANENT_FAMILIES = {
     # Celery's.
     "unacked", "unacked_index", "unacked_mutex",
 }  # fmt: skip
-"""Besides `_kombu.binding.…`. The index of jobs is not among them: without jobs it has no key."""
+"""The indexes of jobs are not among them: without jobs they have no key."""
 
-PASSING = re.compile(r"tombstone|idempotency")
-"""Keys of deleted jobs that may stay for a while, and must have a time to live."""
+BINDINGS = "_kombu.binding"
+"""How keys begin in which Celery keeps its queues: one for each, whatever is in it."""
+
+PASSING = re.compile(r"tombstone|idempotency|^work:")
+"""Keys of deleted jobs and queues of dead workers: may stay for a while, and must have a time to
+live."""
 
 BYTES_PER_DELETED_JOB = 1_000
 """For its tombstone and its idempotency key, with the overhead of a key."""
@@ -39,7 +43,7 @@ class Footprint:
             if PASSING.search(family):
                 if not all(are_mortal):
                     complaints.append(f"keys {family} have no time to live")
-            elif family.startswith("_kombu.binding."):
+            elif family.startswith(BINDINGS):
                 continue
             elif not is_known or len(are_mortal) > len(before.families.get(family, [True])):
                 complaints.append(f"{len(are_mortal)} keys {family} are left")

@@ -19,7 +19,7 @@ from tests.chaos.chance import seeded
 from tests.chaos.cluster import Cluster, Service
 from tests.chaos.lease_clocks import LeaseClocks
 from tests.chaos.proxy import Proxy
-from tests.chaos.wake_ups import QUEUES, UNACKED_KEYS, WakeUps
+from tests.chaos.wake_ups import WakeUps
 
 PAUSE_SECONDS = (0.5, 3.0)
 
@@ -64,11 +64,11 @@ class Monkey:
         self._thread = threading.Thread(target=self._run, name="monkey")
         weights: dict[Action, int] = {
             self.kill_pool_child: 10,
-            self.kill_worker_family: 6,
-            self.kill_worker_main: 4,
-            self.kill_api: 5,
+            self.kill_worker_family: 4,
+            self.kill_worker_main: 3,
+            self.kill_api: 4,
             self.kill_api_child: 4,
-            self.freeze: 7,
+            self.freeze: 5,
             self.kill_redis: 6,
             self.cut_connections: 7,
             self.pause_connections: 5,
@@ -200,7 +200,9 @@ class Monkey:
         return {"who": who, "node": node.name, "pids": pids, "seconds": round(seconds, 1)}
 
     def _node(self, chance: random.Random) -> Service:
-        return chance.choice(self._cluster.nodes)
+        """One that is up if there is one: to kill what is just starting breaks nothing."""
+        nodes = chance.sample(self._cluster.nodes, k=len(self._cluster.nodes))
+        return next((node for node in nodes if _is_up(node)), nodes[0])
 
     # --- connections
 
@@ -239,19 +241,27 @@ class Monkey:
         return self._wake_ups.copy(chance)
 
     def forge_messages(self, chance: random.Random) -> Details:
-        """Send messages about work that does not exist."""
+        """Send messages that nobody meant, some of them about nothing Celery knows."""
         return self._wake_ups.forge(chance)
 
     def delete_queues(self, _chance: random.Random) -> Details:
-        return {"deleted": self._cluster.redis.delete(*QUEUES)}
+        return self._wake_ups.delete()
 
     def delete_unacked(self, _chance: random.Random) -> Details:
         """Forget what Celery believes to be under way."""
-        return {"deleted": self._cluster.redis.delete(*UNACKED_KEYS)}
+        return self._wake_ups.delete_unacked()
 
     def move_lease_clock(self, chance: random.Random) -> Details:
         """Let running attempts run out early or late, or a worker look dead."""
         return self._clocks.move(chance)
+
+
+def _is_up(node: Service) -> bool:
+    """Whether a worker has its pool."""
+    try:
+        return bool(node.children())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill(processes: list[psutil.Process]) -> Details:

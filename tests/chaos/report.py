@@ -10,7 +10,7 @@ from tests.chaos.auditor import Audit
 from tests.chaos.client import Client, Crowd
 from tests.chaos.jobs import ChaosJob
 from tests.chaos.monkey import Monkey
-from tests.chaos.watcher import Watcher
+from tests.chaos.watcher import Ended, Watcher
 
 MAX_PROBLEMS_SHOWN = 25
 
@@ -23,8 +23,8 @@ class Report:
     jobs: Sequence[ChaosJob]
     accepted_jobs: int = 0
     accepted_rows: int = 0
-    end_seconds: list[float] = field(default_factory=list)
-    """From creation to end, of each job that ended."""
+    ended: list[Ended] = field(default_factory=list)
+    """Slowest first, by the time from creation to end."""
     settle_seconds: float = 0.0
     orphans: int = 0
     starts: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Report:
         """Add the figures of those who took part."""
         self.accepted_jobs = len(crowd.accepted)
         self.accepted_rows = sum(each.job.rows for each in crowd.accepted)
-        self.end_seconds = [ended.after_seconds for ended in watcher.ended.values()]
+        self.ended = sorted(watcher.ended.values(), key=lambda each: -each.after_seconds)
         self.answers = client.answers
         self.watched = watcher.counts
         self.actions = monkey.actions
@@ -62,12 +62,17 @@ class Report:
 
     def __str__(self) -> str:
         problems = self.problems()
-        slowest, middle = max(self.end_seconds, default=0), median(self.end_seconds or [0])
+        middle = median([each.after_seconds for each in self.ended] or [0])
+        slowest = ", ".join(
+            f"{each.after_seconds:.1f} s (job {each.accepted.job.number},"
+            f" {each.accepted.job.rows:,} rows)"
+            for each in self.ended[:3]
+        )
         lines = [
             f"seed {self.seed}: {self.accepted_jobs} of {len(self.jobs)} jobs accepted,"
             f" {self.accepted_rows:,} rows, {self.audit.rows.right:,} right",
             self._verdict(),
-            f"creation to end: longest {slowest:.1f} s, median {middle:.1f} s;"
+            f"creation to end: longest {slowest}; median {middle:.1f} s;"
             f" all ended {self.settle_seconds:.1f} s after the monkey",
             f"statuses: {dict(self.audit.statuses)}; promised to nobody: {self.audit.foreign}",
             f"answers to submissions: {dict(self.answers)}",

@@ -7,15 +7,11 @@ from typing import Any
 
 from redis import Redis
 
-from tests.chaos import model
+from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE
 
-QUEUES = ("bulk", "small")
 UNACKED_KEYS = ("unacked", "unacked_index", "unacked_mutex")
 MAX_COPIES = 20
 MAX_REMEMBERED = 200
-
-FORGED_TASKS = ("score_chunk",)
-"""Names of tasks as `shared.dispatch` has them."""
 
 
 class WakeUps:
@@ -28,7 +24,9 @@ class WakeUps:
     def copy(self, chance: random.Random) -> dict[str, Any]:
         """Push again what waits now and what waited once."""
         waiting = [
-            (queue, message) for queue in QUEUES for message in self._redis.lrange(queue, 0, 50)
+            (queue, message)
+            for queue in self._queues()
+            for message in self._redis.lrange(queue, 0, 50)
         ]
         self._remembered = [*self._remembered, *waiting][-MAX_REMEMBERED:]
         copies = chance.choices(self._remembered, k=chance.randint(1, MAX_COPIES))
@@ -37,14 +35,34 @@ class WakeUps:
         return {"copies": len(copies), "waiting": len(waiting)}
 
     def forge(self, chance: random.Random) -> dict[str, Any]:
-        """Push messages that speak of jobs nobody has sent."""
+        """Push messages that nobody sent: most of them as if there was work, some of them wrong."""
         count = chance.randint(1, MAX_COPIES)
         for _ in range(count):
-            queue = chance.choice(QUEUES)
-            task = chance.choice(FORGED_TASKS)
-            kwargs = {"job_id": f"job_{0:032x}", "chunk": 0, "model": f"{model.NAME}/1"}
+            task, kwargs = chance.choice(
+                [
+                    (SCORE_CHUNKS, {}),
+                    (SCORE_CHUNKS, {}),
+                    (SCORE_CHUNKS, {"job_id": f"job_{0:032x}", "chunk": 0}),
+                    ("no_such_task", {}),
+                ]
+            )
+            queue = chance.choice(sorted({WORK_QUEUE, *self._queues()}))
             self._push(chance, queue, message(task, kwargs, queue=queue))
         return {"forged": count}
+
+    def delete(self) -> dict[str, Any]:
+        """Delete all that waits."""
+        queues = self._queues()
+        return {"deleted": self._redis.delete(*queues) if queues else 0}
+
+    def delete_unacked(self) -> dict[str, Any]:
+        """Delete what Celery believes to be under way."""
+        return {"deleted": self._redis.delete(*UNACKED_KEYS)}
+
+    def _queues(self) -> list[str]:
+        """The lists there are: the queue of all workers and those of single ones."""
+        keys = self._redis.scan_iter(f"{WORK_QUEUE}*", count=1000, _type="list")
+        return sorted(key.decode() for key in keys)
 
     def _push(self, chance: random.Random, queue: str, text: bytes | str) -> None:
         """To either end: LPUSH is where Celery adds, RPUSH is what it takes next."""

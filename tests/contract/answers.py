@@ -3,15 +3,20 @@
 import csv
 import io
 import json
+import re
 import tempfile
 from typing import Any
 
+import pytest
 import requests
 
+from shared.jobs import END_STATUSES
 from tests.live_stack import ROOT, Api
 
 INTERNALS = ("Traceback", ".py", "Error:", str(ROOT), tempfile.gettempdir())
 """What an answer to a caller never holds: traces, paths, names of exceptions."""
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 Document = dict[str, Any]
 
@@ -32,6 +37,23 @@ def assert_problem(
     assert [word for word in words if word not in document["detail"]] == [], document["detail"]
     assert [internal for internal in INTERNALS if internal in answer.text] == []
     return document
+
+
+def assert_sound(job: Document) -> None:
+    """Check what is true of every job at every moment."""
+    counts, progress = job["counts"], job["progress"]
+    done = counts["succeeded"] + counts["failed"]
+    assert done + counts["pending"] == counts["total"]
+    assert min(counts.values()) >= 0
+    assert progress["ratio"] == pytest.approx(done / max(counts["total"], 1), abs=1e-4)
+    assert progress["chunks_done"] <= progress["chunks_total"]
+    assert (job["finished_at"] is not None) == (job["status"] in END_STATUSES)
+    assert (job["error"] is not None) == (job["status"] == "failed")
+    assert (job["status"] == "succeeded") <= (counts["succeeded"] == counts["total"])
+    times = [job[f"{event}_at"] for event in ("created", "started", "finished", "expires")]
+    known = [moment for moment in times if moment]
+    assert all(TIME.fullmatch(moment) for moment in known)
+    assert known == sorted(known)
 
 
 def accepted(answer: requests.Response) -> Document:
@@ -72,3 +94,10 @@ def newest_job(api: Api) -> Document | None:
     """The newest job of all."""
     jobs = api.get("/jobs?limit=1").json()["jobs"]
     return dict(jobs[0]) if jobs else None
+
+
+def newer_job(api: Api, before: Document | None) -> Document | None:
+    """The newest job if there was another one before; that one may have changed since."""
+    newest = newest_job(api)
+    is_newer = newest is not None and (before is None or newest["id"] > before["id"])
+    return newest if is_newer else None

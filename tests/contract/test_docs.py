@@ -19,7 +19,7 @@ from api.app import create_app
 from examples.line.train import train as train_line
 from examples.petrol.train import train as train_petrol
 from shared import errors
-from shared.job_store.keys import JOB_KEY_SUFFIXES, JOBS, SPEEDS, WORKERS
+from shared.job_store import keys
 from shared.jobs import JobErrorCode, JobStatus
 from shared.settings import Settings
 from tests.contract import documents
@@ -30,7 +30,7 @@ NOT_RUN = ("make ", "git ", ". .venv/")
 """Commands of the docs that the stack of this test stands for."""
 
 ARCHITECTURE = DOCS / "explanation/architecture.md"
-ROW_ERROR_CODE = re.compile(r'code="(\w+)"|yield "(\w+)",|"", "(\w+)"')
+ROW_ERROR_CODE = re.compile(r'code="(\w+)"|yield "(\w+)",|"", "(\w+)"|\.refuse\("(\w+)"')
 """The places in `worker/` where row errors get their codes."""
 
 
@@ -206,9 +206,20 @@ def test_every_field_of_the_job_object_is_in_the_reference() -> None:
 
 
 def test_every_redis_key_is_on_the_architecture_page() -> None:
-    keys = {f"job:{{id}}{suffix}" for suffix in JOB_KEY_SUFFIXES} | {JOBS, WORKERS, SPEEDS}
+    parts = {"READY": ("{lane}",), "READY_JOBS": ("{lane}", "{caller}"), "LEASES": ("{worker}",),
+             "IDEMPOTENCY": ("{key}",)}  # fmt: skip
+    known = {f"job:{{id}}{suffix}" for suffix in keys.JOB_KEY_SUFFIXES} | {keys.SPEEDS}
+    known |= {
+        key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
+    }
 
-    assert set(documents.names(ARCHITECTURE, "What lies in Redis")) == keys
+    assert set(documents.names(ARCHITECTURE, "What lies in Redis")) == known
+
+
+def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
+    legend = set(re.findall(r"^\| ([a-z]+(?::\S+)?) +\|", keys.__doc__ or "", re.MULTILINE))
+
+    assert legend - {"key"} == set(documents.names(ARCHITECTURE, "What lies in Redis"))
 
 
 # --- names and links

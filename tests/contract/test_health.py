@@ -36,7 +36,7 @@ def storeless(run_directory: Path, models_dir: Path) -> Iterator[Api]:
 
 def test_a_whole_stack_is_up_and_ready(api: Api) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
-    assert api.get("/readyz").json() == {"status": "ready", "worker_processes": 2}
+    assert api.get("/readyz").json() == {"status": "ready", "worker_processes": 3}
 
 
 def test_without_a_worker_the_api_is_up_but_not_ready(workerless: Api) -> None:
@@ -62,6 +62,7 @@ def test_without_a_worker_jobs_are_taken_and_wait(workerless: Api) -> None:
         ("GET", f"/jobs/{UNKNOWN_JOB}"),
         ("GET", f"/jobs/{UNKNOWN_JOB}/results"),
         ("POST", f"/jobs/{UNKNOWN_JOB}/cancel"),
+        ("POST", f"/jobs/{UNKNOWN_JOB}/retry"),
         ("DELETE", f"/jobs/{UNKNOWN_JOB}"),
     ],
 )
@@ -71,8 +72,8 @@ def test_without_the_store_every_answer_says_when_to_come_back(
     answer = requests.request(
         method,
         f"{storeless.url}{path}",
-        data="x\n6\n",
-        headers={"Content-Type": "text/csv"},
+        data='{"only": "failed"}' if path.endswith("/retry") else "x\n6\n",
+        headers={"Content-Type": "application/json" if path.endswith("/retry") else "text/csv"},
         timeout=60,
     )
 

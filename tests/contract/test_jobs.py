@@ -1,71 +1,28 @@
-"""The job: its object, its states, waiting for it, listing, cancelling, deleting, expiry."""
+"""The job: its object, waiting for it, listing."""
 
 import gzip
 import hashlib
 import re
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
 import pytest
-import requests
 
-from shared.jobs import END_STATUSES, JOB_ID_PATTERN
-from tests.contract.answers import (
-    Document,
-    accepted,
-    assert_problem,
-    results,
-    row_errors,
-    shown,
-)
+from shared.jobs import JOB_ID_PATTERN
+from tests.contract.answers import Document, accepted, assert_sound, shown
 from tests.live_stack import Api
 from tests.waiting import wait_until
 
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
 KEYS = {
     "": ["id", "status", "model", "input", "counts", "progress", "created_at", "started_at",
-         "finished_at", "expires_at", "error", "warnings", "urls"],
+         "finished_at", "expires_at", "error", "warnings", "retry_of",
+         "urls"],
     "model": ["name", "version", "sha256"],
     "input": ["format", "bytes", "sha256"],
     "counts": ["total", "succeeded", "failed", "pending"],
     "progress": ["ratio", "rows_per_second", "eta_seconds", "chunks_done", "chunks_total"],
-    "urls": ["self", "results", "errors", "cancel"],
+    "urls": ["self", "results", "errors", "cancel", "retry"],
 }  # fmt: skip
-
-
-def assert_sound(job: Document) -> None:
-    """Check what is true of every job at every moment."""
-    counts, progress = job["counts"], job["progress"]
-    done = counts["succeeded"] + counts["failed"]
-    assert done + counts["pending"] == counts["total"]
-    assert min(counts.values()) >= 0
-    assert progress["ratio"] == pytest.approx(done / max(counts["total"], 1), abs=1e-4)
-    assert progress["chunks_done"] <= progress["chunks_total"]
-    assert (job["finished_at"] is not None) == (job["status"] in END_STATUSES)
-    assert (job["error"] is not None) == (job["status"] == "failed")
-    assert (job["status"] == "succeeded") <= (counts["succeeded"] == counts["total"])
-    times = [job[f"{event}_at"] for event in ("created", "started", "finished", "expires")]
-    known = [moment for moment in times if moment]
-    assert all(TIME.fullmatch(moment) for moment in known)
-    assert known == sorted(known)
-
-
-@pytest.fixture(scope="module")
-def slow(api: Api) -> str:
-    """A model of 2 ms a row whose speed is known, so that its chunks take 0.7 s."""
-    accepted(api.submit("x\n" + "1\n" * 60, model="slow"))
-    return "slow"
-
-
-@pytest.fixture
-def running(api: Api, slow: str) -> Iterator[Document]:
-    """A job of four seconds of work that has just begun to give results."""
-    job = accepted(api.submit("x\n" + "3\n" * 4000, wait=0, model=slow))
-    wait_until(lambda: shown(api, job)["counts"]["succeeded"])
-    yield job
-    api.delete(job["urls"]["self"])
 
 
 # --- the job object
@@ -78,8 +35,9 @@ def test_the_job_object_has_these_members_in_this_order(api: Api) -> None:
     assert {name: list(job[name]) for name in KEYS if name} == {n: k for n, k in KEYS.items() if n}
     assert re.fullmatch(JOB_ID_PATTERN, job["id"])
     path = f"/jobs/{job['id']}"
-    parts = {name: f"{path}/{name}" for name in ("results", "errors", "cancel")}
+    parts = {name: f"{path}/{name}" for name in ("results", "errors", "cancel", "retry")}
     assert job["urls"] == {"self": path} | parts
+    assert job["retry_of"] is None
 
 
 @pytest.mark.parametrize(
@@ -263,118 +221,3 @@ def test_a_list_is_filtered_by_model_and_status(api: Api, body: str, status: str
 
 def test_a_list_of_an_unknown_model_is_empty(api: Api) -> None:
     assert api.get("/jobs?model=nope").json() == {"jobs": [], "has_more": False}
-
-
-# --- cancelling
-
-
-def test_what_is_finished_stays_downloadable_after_a_cancel(api: Api, running: Document) -> None:
-    answer = api.post(running["urls"]["cancel"])
-
-    job = accepted(answer)
-    lines = results(api, job)
-    assert_sound(job)
-    assert job["status"] == "cancelled"
-    assert 0 < job["counts"]["succeeded"] == len(lines) < 4000
-    assert {line["prediction"] for line in lines} == {"30"}
-    assert len({line["row"] for line in lines}) == len(lines)
-
-
-def test_a_cancelled_job_stays_as_it_was(api: Api, running: Document) -> None:
-    first = accepted(api.post(running["urls"]["cancel"]))
-    second = accepted(api.post(running["urls"]["cancel"]))
-    # A chunk was being scored; its commit comes too late, and another job is scored after it.
-    accepted(api.submit("x\n" + "3\n" * 600, model="slow"))
-
-    assert second == first == shown(api, running)
-
-
-def test_an_ended_job_can_no_longer_be_cancelled(api: Api) -> None:
-    job = accepted(api.submit("x\n6\n", model="line"))
-
-    assert accepted(api.post(job["urls"]["cancel"])) == job
-
-
-# --- deleting and expiry
-
-PARTS = [("GET", ""), ("GET", "/results"), ("GET", "/errors"), ("POST", "/cancel"), ("DELETE", "")]
-
-
-def assert_gone(api: Api, job: Document, reason: str) -> None:
-    for method, part in PARTS:
-        url = f"{api.url}{job['urls']['self']}{part}"
-        assert_problem(
-            requests.request(method, url, timeout=60), 410, "job_gone", reason, "Submit it again"
-        )
-    assert job["id"] not in {other["id"] for other in api.get("/jobs?limit=100").json()["jobs"]}
-
-
-def test_a_deleted_job_is_gone_and_says_so(api: Api) -> None:
-    job = accepted(api.submit("x\n6\n", model="line"))
-
-    answer = api.delete(job["urls"]["self"])
-
-    assert (answer.status_code, answer.content) == (204, b"")
-    assert_gone(api, job, "deleted")
-
-
-def test_a_job_can_be_deleted_while_it_runs(api: Api, running: Document) -> None:
-    answer = api.delete(running["urls"]["self"])
-
-    assert answer.status_code == 204
-    assert_gone(api, running, "deleted")
-    assert accepted(api.submit("x\n6\n", model="line"))["status"] == "succeeded"
-
-
-def test_a_job_expires_when_the_caller_wants_it_to(api: Api) -> None:
-    job = accepted(api.submit("x\n6\n", model="line", expires_in="1"))
-
-    wait_until(lambda: api.get(job["urls"]["self"]).status_code == 410, timeout=5)
-
-    assert_gone(api, job, "expired")
-
-
-@pytest.mark.parametrize(
-    ("query", "kept"),
-    [
-        ({}, timedelta(days=1)),
-        ({"expires_in": "90"}, timedelta(seconds=90)),
-        ({"expires_in": "99999999999999999999"}, timedelta(days=7)),
-    ],
-)
-def test_a_job_is_kept_for_a_bounded_time_after_its_end(
-    api: Api, query: dict[str, str], kept: timedelta
-) -> None:
-    job = accepted(api.submit("x\n6\n", model="line", **query))
-
-    finished, expires = (datetime.fromisoformat(job[f"{e}_at"]) for e in ("finished", "expires"))
-    assert expires - finished == kept
-
-
-# --- jobs that fail
-
-
-def test_a_job_without_a_single_good_row_fails(api: Api) -> None:
-    job = accepted(api.submit("x\nbad\nworse\n", model="line"))
-
-    assert (job["status"], job["error"]["code"]) == ("failed", "all_rows_failed")
-    assert "row errors" in job["error"]["detail"]
-    assert [error["row"] for error in row_errors(api, job)] == [1, 2]
-    assert [line["error"] for line in results(api, job)] == ["not_a_number"] * 2
-
-
-@pytest.mark.parametrize(
-    ("threshold", "status"),
-    [("0", "failed"), ("1", "failed"), ("2", "partially_succeeded"), ("-1", "partially_succeeded")],
-)
-def test_a_job_may_have_as_many_bad_rows_as_the_caller_allows(
-    api: Api, threshold: str, status: str
-) -> None:
-    job = accepted(api.submit("x\n6\nbad\nbad\n", model="line", error_threshold=threshold))
-
-    assert_sound(job)
-    assert job["status"] == status
-    assert [error["row"] for error in row_errors(api, job)] == [2, 3]
-    if status == "failed":
-        assert job["error"]["code"] == "error_threshold_exceeded"
-        assert f"2 rows failed; the job allows {threshold}" in job["error"]["detail"]

@@ -1,4 +1,4 @@
-"""What callers see when a model, a chunk or a process goes wrong."""
+"""What callers see when a model, a row or a process goes wrong."""
 
 import json
 import os
@@ -12,10 +12,14 @@ import psutil
 import pytest
 from redis import Redis
 
-from shared.dispatch import BULK_QUEUE, SCORE_CHUNK, Dispatcher, make_celery
+from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE, Dispatcher, make_celery
 from shared.settings import Settings
 from tests.live_stack import Api, live_stack
 from tests.waiting import wait_until
+
+MAX_LOST_ATTEMPTS = 8
+"""Enough for one guilty row among 10,000: the chunk, four levels of sixteen parts, and two strikes
+of the row, of which the last level is the first; one more for a process that dies by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -34,71 +38,116 @@ def fragile(directory: Path, own_models: Path) -> Iterator[Api]:
     """A stack that tests may hurt."""
     corrupt = next(own_models.glob("boosted/1/model.*"))
     corrupt.write_bytes(corrupt.read_bytes()[:-1] + b"?")
-    with live_stack(directory, own_models, is_measured=False, chunk_time_limit_seconds="8") as api:
+    with live_stack(directory, own_models, is_measured=False, chunk_time_limit_seconds="4") as api:
         yield api
+
+
+@pytest.fixture
+def redis(fragile: Api, directory: Path) -> Iterator[Redis]:
+    """The stack's server."""
+    client = Redis(unix_socket_path=str(directory / "r" / "s"))
+    yield client
+    client.close()
 
 
 def ended(api: Api, job: dict[str, Any]) -> dict[str, Any]:
     return dict(api.get(job["urls"]["self"], Prefer="wait=60").json())
 
 
-def worker_children(directory: Path) -> list[psutil.Process]:
-    """The pool processes of the worker whose log lies in `directory`."""
+def row_errors(api: Api, job: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = api.get(job["urls"]["errors"], Accept="application/x-ndjson")
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def lost_attempts(redis: Redis, job: dict[str, Any]) -> int:
+    return int(redis.hget(f"job:{{{job['id']}}}", "attempts_lost") or 0)
+
+
+def worker_main(directory: Path) -> psutil.Process:
+    """The worker's main process whose log lies in `directory`."""
     mine = [p for p in psutil.Process().children() if "worker.app" in " ".join(p.cmdline())]
     logs = {p: os.readlink(f"/proc/{p.pid}/fd/1") for p in mine}
     (main,) = [p for p, log in logs.items() if log == str(directory / "worker.log")]
-    return list(main.children())
+    return main
+
+
+def status(api: Api, job: dict[str, Any]) -> str:
+    return str(api.get(job["urls"]["self"]).json()["status"])
+
+
+# --- rows
 
 
 def test_a_row_the_model_refuses_is_a_row_error_and_the_others_are_scored(fragile: Api) -> None:
     job = fragile.submit("x\n1\n-2\n3\n", model="fussy").json()
 
-    answer = fragile.get(job["urls"]["errors"], Accept="application/x-ndjson")
-    error = json.loads(answer.text)
+    (error,) = row_errors(fragile, job)
     assert job["counts"] == {"total": 3, "succeeded": 2, "failed": 1, "pending": 0}
     assert (error["row"], error["line"], error["code"]) == (2, 3, "prediction_failed")
     assert error["message"] == "ValueError: a value is below zero"
 
 
-def test_a_chunk_whose_process_died_is_scored_by_another_one(fragile: Api) -> None:
-    job = ended(fragile, fragile.submit("x\n1\n666\n", model="deadly_once", wait=0).json())
+@pytest.mark.timeout(180)
+def test_one_row_of_ten_thousand_that_kills_its_process_is_found(
+    fragile: Api, redis: Redis
+) -> None:
+    redis.hset("speeds", "deadly/1", 1_000_000)  # so that they make one chunk
+    rows = [str(10_000 + number) for number in range(10_000)]
+    rows[6_543] = "666"
 
-    assert job["status"] == "succeeded", job["error"]
-    assert "6660" in fragile.get(job["urls"]["results"]).text
+    job = ended(fragile, fragile.submit("x\n" + "\n".join(rows), model="deadly", wait=0).json())
+
+    assert job["progress"]["chunks_total"] == 1
+    assert job["counts"] == {"total": 10_000, "succeeded": 9_999, "failed": 1, "pending": 0}
+    (error,) = row_errors(fragile, job)
+    assert (error["row"], error["line"], error["code"]) == (6_544, 6_545, "row_crashed_worker")
+    assert 0 < lost_attempts(redis, job) <= MAX_LOST_ATTEMPTS
+    expected = [
+        f"{n},,row_crashed_worker" if x == "666" else f"{n},{x}0," for n, x in enumerate(rows, 1)
+    ]
+    assert fragile.get(job["urls"]["results"]).text.splitlines()[1:] == expected
 
 
 @pytest.mark.timeout(180)
-def test_a_chunk_that_kills_every_process_is_given_up_and_others_go_on(fragile: Api) -> None:
+@pytest.mark.parametrize(
+    ("model", "guilty", "code"),
+    [("stuck", 777, "row_crashed_worker"), ("greedy", 666, "prediction_failed")],
+)
+def test_a_row_that_hangs_or_takes_all_memory_costs_itself_alone(
+    fragile: Api, model: str, guilty: int, code: str
+) -> None:
+    body = f"x\n5\n6\n{guilty}\n7\n"
+
+    job = ended(fragile, fragile.submit(body, model=model, wait=0).json())
+
+    (error,) = row_errors(fragile, job)
+    assert job["counts"] == {"total": 4, "succeeded": 3, "failed": 1, "pending": 0}
+    assert (error["row"], error["line"], error["code"]) == (3, 4, code)
+
+
+def test_other_jobs_go_on_while_a_row_kills_one_process_after_the_other(fragile: Api) -> None:
     poison = fragile.submit("x\n666\n", model="deadly", wait=0).json()
     healthy = fragile.submit("x\n1\n", model="echo", wait=0).json()
 
     assert ended(fragile, healthy)["status"] == "succeeded"
     poisoned = ended(fragile, poison)
-    assert poisoned["status"] == "failed"
-    assert poisoned["error"]["code"] == "attempts_exhausted"
+    assert (poisoned["status"], poisoned["error"]["code"]) == ("failed", "all_rows_failed")
+    assert [error["code"] for error in row_errors(fragile, poisoned)] == ["row_crashed_worker"]
 
 
-def test_a_killed_pool_child_loses_no_row(fragile: Api, directory: Path) -> None:
-    rows = "\n".join(map(str, range(700)))  # under the time limit
-    job = fragile.submit(f"x\n{rows}\n", model="slow", wait=0).json()
-    wait_until(lambda: ended_or_running(fragile, job) == "running")
+@pytest.mark.timeout(240)
+def test_a_model_that_kills_its_process_on_every_row_is_given_up(
+    run_directory: Path, models_dir: Path
+) -> None:
+    directory = run_directory / "hopeless"
+    limits = {"max_chunk_attempts": "5"}
+    with live_stack(directory, models_dir, is_measured=False, **limits) as api:
+        job = ended(api, api.submit("x\n" + "666\n" * 90, model="deadly", wait=0).json())
 
-    for child in worker_children(directory):
-        child.send_signal(signal.SIGKILL)
-
-    assert ended(fragile, job)["counts"]["succeeded"] == 700
-
-
-def ended_or_running(api: Api, job: dict[str, Any]) -> str:
-    return str(api.get(job["urls"]["self"]).json()["status"])
-
-
-def test_a_chunk_over_the_time_limit_ends_its_job_with_a_code(fragile: Api) -> None:
-    job = ended(fragile, fragile.submit("x\n1\n", model="stuck", wait=0).json())
-
-    assert job["status"] == "failed"
-    assert job["error"]["code"] == "attempts_exhausted"
-    assert "TimeLimitExceeded" in job["error"]["detail"]
+        codes = {error["code"] for error in row_errors(api, job)}
+        assert job["counts"] == {"total": 90, "succeeded": 0, "failed": 90, "pending": 0}
+        assert "attempts_exhausted" in codes
+        assert codes <= {"attempts_exhausted", "row_crashed_worker"}
 
 
 def test_a_model_that_was_changed_on_disk_fails_its_jobs_and_only_those(fragile: Api) -> None:
@@ -110,29 +159,84 @@ def test_a_model_that_was_changed_on_disk_fails_its_jobs_and_only_those(fragile:
     assert fragile.submit("x\n6\n", model="line").json()["status"] == "succeeded"
 
 
-def test_a_message_delivered_twice_changes_nothing(fragile: Api, directory: Path) -> None:
+# --- processes
+
+
+def test_a_chunk_whose_process_died_is_scored_by_another_one(fragile: Api) -> None:
+    job = ended(fragile, fragile.submit("x\n1\n666\n", model="deadly_once", wait=0).json())
+
+    assert job["status"] == "succeeded", job["error"]
+    assert "6660" in fragile.get(job["urls"]["results"]).text
+    assert job["warnings"]
+
+
+def test_killed_pool_processes_lose_no_row(fragile: Api, directory: Path) -> None:
+    rows = "\n".join(map(str, range(700)))  # under the time limit
+    job = fragile.submit(f"x\n{rows}\n", model="slow", wait=0).json()
+    wait_until(lambda: status(fragile, job) == "running")
+
+    for child in worker_main(directory).children():
+        child.send_signal(signal.SIGKILL)
+
+    assert ended(fragile, job)["counts"]["succeeded"] == 700
+
+
+def test_when_memory_runs_out_a_pool_process_goes_before_the_worker(
+    fragile: Api, directory: Path
+) -> None:
+    main = worker_main(directory)
+
+    scores = {
+        process.pid: int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
+        for process in (main, *main.children())
+    }
+
+    assert len(scores) == 4
+    assert all(score > scores[main.pid] for pid, score in scores.items() if pid != main.pid)
+
+
+# --- messages
+
+
+def test_messages_too_many_change_nothing(fragile: Api, directory: Path) -> None:
     job = fragile.submit("x\n1\n2\n", model="echo").json()
     before = fragile.get(job["urls"]["self"]).json()
 
     celery = make_celery(Settings(redis_url=f"unix://{directory / 'r' / 's'}"))
-    Dispatcher(celery).announce(job["id"], [0, 0, 7], model="echo/1")
+    for _ in range(20):
+        Dispatcher(celery).wake()
     celery.close()
-    fragile.submit("x\n1\n", model="echo")  # queued behind the three, so they have run by now
+    fragile.submit("x\n1\n", model="echo")  # its message came after them
 
     after = fragile.get(job["urls"]["self"]).json()
     assert after["counts"] == before["counts"]
     assert after["finished_at"] == before["finished_at"]
 
 
-def test_messages_carry_no_rows_and_celery_keeps_no_results(fragile: Api, directory: Path) -> None:
-    redis = Redis(unix_socket_path=str(directory / "r" / "s"))
-    rows = "\n".join(["123456789"] * 9_000)
-    fragile.submit(f"x\n{rows}\n", model="slow", wait=0)
+def test_a_lost_message_costs_seconds_and_no_row(fragile: Api, redis: Redis) -> None:
+    rows = "\n".join(map(str, range(3_000)))
+    job = fragile.submit(f"x\n{rows}\n", model="slow", wait=0).json()
 
-    messages = wait_until(lambda: redis.lrange(BULK_QUEUE, 0, -1))
+    def lose_messages_until_the_end() -> bool:
+        redis.delete(WORK_QUEUE, *redis.keys(f"{WORK_QUEUE}:*"))
+        return status(fragile, job) == "succeeded"
+
+    wait_until(lose_messages_until_the_end, timeout=60)
+
+
+def test_messages_carry_no_rows_and_celery_keeps_no_results(
+    fragile: Api, directory: Path, redis: Redis
+) -> None:
+    main = worker_main(directory)
+    main.suspend()
+    try:
+        for _ in range(3):
+            fragile.submit("x\n123456789\n", model="echo", wait=0)
+        messages = wait_until(lambda: redis.lrange(WORK_QUEUE, 0, -1))
+    finally:
+        main.resume()
 
     headers = [json.loads(message)["headers"] for message in messages]
-    assert {header["task"] for header in headers} == {SCORE_CHUNK}
+    assert {header["task"] for header in headers} == {SCORE_CHUNKS}
     assert not any(b"123456789" in message for message in messages)
     assert not redis.keys("celery-task-meta-*")
-    redis.close()

@@ -1,11 +1,15 @@
-"""Redis goes away and comes back: accepted jobs are scored, callers are told."""
+"""Redis goes away and comes back: accepted jobs are scored or known to be lost."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from tests.live_stack import (
     Api,
@@ -19,16 +23,45 @@ from tests.live_stack import (
 from tests.waiting import wait_until
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """API and worker on a server that a test kills and starts again."""
+
+    api: Api
+    directory: Path
+    url: str
+    server: ExitStack
+
+    def kill_server(self) -> None:
+        """SIGKILL, as the system does when memory runs out."""
+        with Redis.from_url(self.url) as client:
+            pid = client.info("server")["process_id"]
+        os.kill(pid, signal.SIGKILL)
+        self.server.close()
+
+    def start_server(self, *, append_only: bool) -> None:
+        self.server.enter_context(redis_server(self.directory, append_only=append_only))
+
+    def submit_slow(self, rows: int) -> dict[str, Any]:
+        """A job under way."""
+        body = "x\n" + "\n".join(map(str, range(rows)))
+        job = self.api.submit(body, model="slow", wait=0).json()
+        path = job["urls"]["self"]
+        wait_until(lambda: self.api.get(path).json()["progress"]["chunks_done"] >= 1)
+        return dict(job)
+
+
 @pytest.fixture
-def stack(run_directory: Path, models_dir: Path) -> Iterator[tuple[Api, ExitStack]]:
-    """API and worker on a server with an append-only file; closing the stack kills the server."""
+def stack(run_directory: Path, models_dir: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    append_only = request.param
+    directory = run_directory / f"o{int(append_only)}"
     with ExitStack() as processes, ExitStack() as server:
-        url = server.enter_context(redis_server(run_directory / "o", append_only=True))
+        url = server.enter_context(redis_server(directory, append_only=append_only))
         env = without_coverage(environment(url, models_dir))
-        processes.enter_context(worker_process(env, run_directory / "outage-worker.log"))
-        api = processes.enter_context(api_process(env, run_directory / "outage-api.log"))
+        processes.enter_context(worker_process(env, directory / "worker.log"))
+        api = processes.enter_context(api_process(env, directory / "api.log"))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
-        yield api, server
+        yield Stack(api=api, directory=directory, url=url, server=server)
 
 
 def ended_job(api: Api, path: str) -> dict[str, Any] | None:
@@ -38,19 +71,40 @@ def ended_job(api: Api, path: str) -> dict[str, Any] | None:
 
 
 @pytest.mark.timeout(180)
-def test_a_job_survives_a_restart_of_redis(
-    stack: tuple[Api, ExitStack], run_directory: Path
-) -> None:
-    api, server = stack
-    rows = "\n".join(map(str, range(3_000)))
-    job = api.submit(f"x\n{rows}\n", model="slow", wait=0).json()
-    wait_until(lambda: api.get(job["urls"]["self"]).json()["progress"]["chunks_done"] >= 1)
+@pytest.mark.parametrize("stack", [True], indirect=True)
+def test_a_job_survives_a_restart_of_redis(stack: Stack) -> None:
+    job = stack.submit_slow(3_000)
 
-    server.close()
-    refused = api.get(job["urls"]["self"])
-    with redis_server(run_directory / "o", append_only=True):
-        ended = wait_until(lambda: ended_job(api, job["urls"]["self"]), timeout=120)
+    stack.kill_server()
+    refused = stack.api.get(job["urls"]["self"])
+    stack.start_server(append_only=True)
+    ended = wait_until(lambda: ended_job(stack.api, job["urls"]["self"]), timeout=120)
 
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert ended["status"] == "succeeded"
-    assert ended["counts"]["succeeded"] == 3_000
+    lines = stack.api.get(job["urls"]["results"]).text.splitlines()[1:]
+    assert lines == [f"{n + 1},{n * 10}," for n in range(3_000)]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("stack", [False], indirect=True)
+def test_jobs_that_vanished_with_redis_are_not_found_and_new_ones_are_scored(
+    stack: Stack,
+) -> None:
+    job = stack.submit_slow(3_000)
+
+    stack.kill_server()
+    stack.start_server(append_only=False)
+
+    path = job["urls"]["self"]
+    wait_until(lambda: stack.api.get(path).status_code != 503)
+    for answer in (
+        stack.api.get(path, Prefer="wait=30"),
+        stack.api.get(f"{path}/results"),
+        stack.api.post(f"{path}/cancel"),
+        stack.api.delete(path),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+    assert stack.api.get("/jobs").json()["jobs"] == []
+    fresh = stack.api.submit("x\n1\n2\n", model="echo", wait=60).json()
+    assert fresh["status"] == "succeeded"

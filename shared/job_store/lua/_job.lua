@@ -68,10 +68,21 @@ local function owe_nothing(id)
   end
 end
 
+-- A job whose body was not taken in is no answer to its request: the request may be sent again.
+local NEVER_TAKEN_IN = {upload_incomplete = true, input_refused = true}
+
+local function free_idempotency_key()
+  local key = get('idempotency_key')
+  if not key then return end
+  call('DEL', string.format(IDEMPOTENCY, key))
+  call('HDEL', RECORD, 'idempotency_key')
+end
+
 -- End the job: called once per job, since an ended job is closed to every script.
 local function finish(status, code, detail)
   call('HSET', RECORD, 'status', status, 'finished_at_ms', NOW)
   if code then call('HSET', RECORD, 'error_code', code, 'error_detail', detail) end
+  if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   call('UNLINK', INPUTS, RETURNED, PARTS)
   call('ZREM', DEADLINES, ID)
   call('ZREM', UPLOADS, ID)
@@ -102,11 +113,11 @@ end
 -- Put the job at the end of its caller's line, and the caller at the end of the ring of callers. A
 -- caller is in the ring as long as it has a line.
 local function make_ready()
-  if get('is_ready') then return end
-  call('HSET', RECORD, 'is_ready', 1)
   local lane, caller, seconds = get('lane'), get('caller'), number('active_seconds')
   local ring, line = string.format(READY, lane), string.format(READY_JOBS, lane, caller)
-  if call('RPUSH', line, ID) == 1 then call('RPUSH', ring, caller) end
+  if call('HSETNX', RECORD, 'is_ready', 1) == 1 and call('RPUSH', line, ID) == 1 then
+    call('RPUSH', ring, caller)
+  end
   call('EXPIRE', line, seconds)
   call('EXPIRE', ring, seconds)
 end
@@ -118,7 +129,7 @@ end
 -- What a worker said of itself: when it was last seen, its processes, and how many may run bulk.
 local function parse_worker(text)
   local at, processes, bulk = string.match(text, '^(%d+) (%d+) (%d+)$')
-  return tonumber(at), tonumber(processes), tonumber(bulk)
+  return tonumber(at) or 0, tonumber(processes) or 0, tonumber(bulk) or 0
 end
 
 -- How many processes of a worker run something, and how many of them bulk.
@@ -146,11 +157,18 @@ local function lease_field(chunk)
   return ID .. ' ' .. chunk
 end
 
+-- Take an attempt's lease off its worker's list, unless a newer attempt on the chunk has its place.
+local function release(worker, chunk, token)
+  local leases, field = string.format(LEASES, worker), lease_field(chunk)
+  local held = call('HGET', leases, field)
+  if held and string.match(held, '^%S+ (%d+) ') == token then call('HDEL', leases, field) end
+end
+
 -- Take a running chunk from its attempt, which can't commit any more, and let others run it.
 -- `reason`: 'died', 'vanished' or 'overdue' if the attempt was lost; 'returned' if nothing is to be
 -- held against the chunk.
 local function give_back(worker, chunk, token, reason, max_lost)
-  call('HDEL', string.format(LEASES, worker), lease_field(chunk))
+  release(worker, chunk, token)
   if closed() or call('HGET', CHUNKS, chunk .. ':token') ~= token then return false end
   if call('HEXISTS', INPUTS, chunk) == 0 then return false end
   call('HINCRBY', CHUNKS, chunk .. ':token', 1)

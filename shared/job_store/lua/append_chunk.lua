@@ -13,9 +13,11 @@ if call('HEXISTS', CHUNKS, chunk) == 0 then
   call('HINCRBY', RECORD, 'total', rows)
   call('HINCRBY', RECORD, 'chunks_total', 1)
   -- What was only expected is here, or soon will be as results.
-  local arrived = math.min(number('expected_bytes'), #ARGV[4] + growth)
-  call('HINCRBY', RECORD, 'expected_bytes', -arrived)
-  owe(rows, growth - arrived)
+  local arrived_rows = math.min(number('expected_rows'), rows)
+  local arrived_bytes = math.min(number('expected_bytes'), #ARGV[4] + growth)
+  call('HINCRBY', RECORD, 'expected_rows', -arrived_rows)
+  call('HINCRBY', RECORD, 'expected_bytes', -arrived_bytes)
+  owe(rows - arrived_rows, growth - arrived_bytes)
   make_ready()
 end
 renew()

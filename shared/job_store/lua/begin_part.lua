@@ -3,16 +3,17 @@
 -- parts, so that the next attempt goes on behind the last one and knows what killed it.
 -- Returns 'noted', or why to stop: 'gone' | 'ended' | 'stale'.
 open(ARGV[3])
-local chunk, leases = ARGV[4], string.format(LEASES, ARGV[1])
+local chunk = ARGV[4]
 local why = closed()
 if not why and call('HGET', CHUNKS, chunk .. ':token') ~= ARGV[5] then why = 'stale' end
 if why then
-  call('HDEL', leases, lease_field(chunk))
+  release(ARGV[1], chunk, ARGV[5])
   return why
 end
 if ARGV[7] ~= '' then call('HSET', PARTS, chunk .. ':' .. ARGV[7], ARGV[8]) end
 call('HSET', CHUNKS, chunk .. ':running', ARGV[9])
 local lane, deadline = get('lane'), string.format('%d', NOW + ARGV[6] * 1000)
-call('HSET', leases, lease_field(chunk), table.concat({ARGV[2], ARGV[5], lane, deadline}, ' '))
+call('HSET', string.format(LEASES, ARGV[1]), lease_field(chunk),
+  table.concat({ARGV[2], ARGV[5], lane, deadline}, ' '))
 renew()
 return 'noted'

@@ -5,8 +5,8 @@ local why = closed()
 if why then return why end
 call('HSET', RECORD, 'is_received', 1, 'input_bytes', ARGV[2], 'input_sha256', ARGV[3])
 call('ZREM', UPLOADS, ID)
-owe(0, -number('expected_bytes'))
-call('HSET', RECORD, 'expected_bytes', 0)
+owe(-number('expected_rows'), -number('expected_bytes'))
+call('HSET', RECORD, 'expected_rows', 0, 'expected_bytes', 0)
 if not finish_if_complete() then
   call('HSET', RECORD, 'status', get('started_at_ms') and 'running' or 'queued')
   renew()

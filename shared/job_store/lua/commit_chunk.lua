@@ -10,9 +10,7 @@ if not why and call('HGET', CHUNKS, chunk .. ':token') ~= token then
   call('HINCRBY', COUNTERS, 'commits_refused', 1)
 end
 -- A process runs one chunk at a time: whatever becomes of it, this one is over.
-local leases, field = string.format(LEASES, ARGV[1]), lease_field(chunk)
-local held = call('HGET', leases, field)
-if held and string.match(held, '^%S+ (%d+) ') == token then call('HDEL', leases, field) end
+release(ARGV[1], chunk, token)
 if why then return why end
 if call('HEXISTS', INPUTS, chunk) == 0 then return 'committed' end
 call('HSET', RESULTS, chunk, ARGV[5])

@@ -8,21 +8,25 @@ local seen = call('HGET', WORKERS, worker)
 if not seen then return {'unknown'} end
 local _, processes, most_bulk = parse_worker(seen)
 
+-- Open a job that has left its line; whether there is a chunk of it to run.
+local function is_next(id)
+  open(id)
+  if closed() then return false end
+  call('HDEL', RECORD, 'is_ready')
+  return has_chunks_to_run()
+end
+
+-- Jobs that have ended meanwhile cost their caller no turn.
 local function next_job(lane)
   local ring = string.format(READY, lane)
   while true do
-    local caller = call('LPOP', ring)
+    local caller = call('LMOVE', ring, ring, 'LEFT', 'RIGHT')
     if not caller then return false end
     local line = string.format(READY_JOBS, lane, caller)
     local id = call('LPOP', line)
-    if call('EXISTS', line) == 1 then call('RPUSH', ring, caller) end
-    if id then
-      open(id)
-      if not closed() then
-        call('HDEL', RECORD, 'is_ready')
-        if has_chunks_to_run() then return true end
-      end
-    end
+    while id and not is_next(id) do id = call('LPOP', line) end
+    if call('EXISTS', line) == 0 then call('LREM', ring, -1, caller) end
+    if id then return true end
   end
 end
 

@@ -3,8 +3,8 @@
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from api.query import JobListQuery, ResultsQuery, parse_query
-from shared.errors import InvalidParameterError, UnknownParameterError
+from api.query import JobListQuery, ResultsQuery, RetryOrder, parse_order, parse_query
+from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JobStatus, new_job_id
 
 
@@ -57,3 +57,28 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 def test_where_there_are_no_parameters_none_is_taken() -> None:
     with pytest.raises(UnknownParameterError, match=r"'limit'.*none"):
         parse_query(ResultsQuery, MultiDict({"limit": "1"}))
+
+
+# --- JSON orders
+
+
+def test_an_order_is_taken_in_its_types() -> None:
+    order = parse_order(RetryOrder, b'{"only": "failed", "model": "line:2"}')
+
+    assert order == RetryOrder(only="failed", model="line:2")
+
+
+def test_a_member_that_is_left_out_is_named() -> None:
+    with pytest.raises(InvalidParameterError, match=r"'only' can't be ''; it is 'failed'"):
+        parse_order(RetryOrder, b'{"model": "line"}')
+
+
+def test_an_unknown_member_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UnknownParameterError, match=r"'rows'.*only, model"):
+        parse_order(RetryOrder, b'{"only": "failed", "rows": [1]}')
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b'"{}"', b"{", b"\xff", b"[" * 10**5])
+def test_what_is_no_object_is_no_order(text: bytes) -> None:
+    with pytest.raises(InvalidBodyError):
+        parse_order(RetryOrder, text)

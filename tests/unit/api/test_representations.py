@@ -141,3 +141,13 @@ def test_a_template_is_a_csv_that_could_be_sent() -> None:
     template = template_csv(make_manifest(signature=make_signature(*features)))
 
     assert list(csv.reader(io.StringIO(template))) == [["a,b", "s", "gap"], ["1.5", 'x"y', ""]]
+
+
+@pytest.mark.parametrize(("lost", "times"), [(1, "once"), (2, "2 times")])
+def test_a_job_warns_of_the_processes_that_were_lost_over_it(lost: int, times: str) -> None:
+    assert job_document(make_job())["warnings"] == []
+
+    (warning,) = job_document(make_job(attempts_lost=lost))["warnings"]
+
+    assert times in warning
+    assert "tried again" in warning

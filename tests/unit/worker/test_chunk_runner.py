@@ -1,263 +1,139 @@
 """A chunk may run twice, late or in vain; what is committed is right and committed once."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
-from redis import Redis
 
-from shared.errors import StoreUnavailableError
-from shared.job_store.connection import connect
-from shared.job_store.store import CommitOutcome, JobStore, Lease
-from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobStatus
-from shared.model_repository import ModelRepository
-from shared.signature import OutputKind
-from tests.factories import make_plan, make_spec
-from worker.chunk_runner import ChunkRunner, score
-from worker.model_cache import ModelCache
-from worker.predictor import Predictor
-
-JOB = "job_1"
-BODY = [b"1\n2\n", b"-3\nx\n", b"inf\n4\n"]
-
-
-class RecordingAnnouncer:
-    """Remembers which chunks were to be queued."""
-
-    def __init__(self) -> None:
-        self.chunks: list[tuple[str, int, str]] = []
-
-    def __call__(self, job_id: str, chunks: list[int], *, model: str) -> None:
-        self.chunks += [(job_id, chunk, model) for chunk in chunks]
-
-
-@pytest.fixture(scope="module")
-def models(models_dir: Path) -> ModelCache:
-    return ModelCache(ModelRepository(models_dir), allow_pickle=False)
-
-
-@pytest.fixture
-def announced() -> RecordingAnnouncer:
-    return RecordingAnnouncer()
-
-
-@pytest.fixture
-def runner(
-    redis: Redis, store: JobStore, models: ModelCache, announced: RecordingAnnouncer
-) -> ChunkRunner:
-    return make_runner(redis, store, models, announced)
-
-
-def make_runner(
-    redis: Redis, store: JobStore, models: ModelCache, announced: RecordingAnnouncer
-) -> ChunkRunner:
-    return ChunkRunner(
-        store=store,
-        workers=WorkerRegistry(redis),
-        models=models,
-        announce=announced,
-        owner="me",
-        max_attempts=3,
-        time_limit_seconds=60,
-    )
-
-
-def predictor_of(models: ModelCache, models_dir: Path, name: str = "fussy") -> Predictor:
-    manifest = ModelRepository(models_dir).resolve(name)
-    return models.get(name, manifest.version, sha256=manifest.artifact.sha256)
-
-
-def submit(store: JobStore, models_dir: Path, *, name: str = "fussy", **spec: Any) -> None:
-    """A job of three chunks of two rows; good, refused by the model, no number, infinite."""
-    manifest = ModelRepository(models_dir).resolve(name)
-    sha256 = spec.pop("model_sha256", manifest.artifact.sha256)
-    store.create(JOB, make_spec(model_name=name, model_sha256=sha256, **spec))
-    for number, data in enumerate(BODY):
-        store.append_chunk(JOB, make_plan(number, rows=2), data, window=2)
-    store.close_input(JOB, input_bytes=18, sha256="0" * 64)
-
-
-def make_lease(data: bytes, *, rows: int, **spec: Any) -> Lease:
-    plan = make_plan(rows=rows)
-    return Lease(job_id=JOB, spec=make_spec(**spec), plan=plan, token=1, input=data)
-
-
-def texts(store: JobStore) -> tuple[bytes, bytes]:
-    job = store.get(JOB)
-    return b"".join(store.results(job)), b"".join(store.errors(job))
-
-
-EXPECTED = b"1,10,\n2,20,\n3,,prediction_failed\n4,,not_a_number\n5,,not_finite\n6,40,\n"
+from tests.job_steps import JobSteps
+from tests.unit.worker.fussy_jobs import RESULTS, lose, submit, texts
+from worker.chunk_runner import MIN_MEASURED_ROWS, ChunkRunner
 
 
 def test_the_chunks_of_a_job_give_its_results_and_row_errors(
-    runner: ChunkRunner, store: JobStore, models_dir: Path
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
 ) -> None:
-    submit(store, models_dir)
+    job_id = submit(steps, models_dir)
+    leases = [steps.leased(process) for process in (1, 2, 3)]
 
-    for chunk in (2, 0, 1):
-        runner.run(JOB, chunk)
+    for lease in (leases[2], leases[0], leases[1]):
+        runner.run(lease)
 
-    job = store.get(JOB)
-    results, errors = texts(store)
+    job = steps.store.get(job_id)
+    results, errors = texts(steps, job_id)
     assert (job.status, job.succeeded, job.failed) == (JobStatus.PARTIALLY_SUCCEEDED, 3, 3)
-    assert results == EXPECTED
+    assert results == RESULTS
     assert [line.split(b",")[:2] for line in errors.splitlines()] == [
         [b"3", b"4"],
         [b"4", b"5"],
         [b"5", b"6"],
     ]
+    rejects = list(steps.store.rejects(job))
+    assert [(r.rows, r.lines, r.records) for r in rejects] == [
+        ((3, 4), (4, 5), b"-3\nx\n"),
+        ((5,), (6,), b"inf\n"),
+    ]
 
 
 def test_a_chunk_run_twice_changes_nothing(
-    runner: ChunkRunner, store: JobStore, models_dir: Path, announced: RecordingAnnouncer
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
 ) -> None:
-    submit(store, models_dir)
-    runner.run(JOB, 1)
-    before = (texts(store), store.get(JOB).failed, list(announced.chunks))
+    submit(steps, models_dir)
+    lease = steps.leased()
+    runner.run(lease)
+    before = steps.everything()
 
-    runner.run(JOB, 1)
+    runner.run(lease)
 
-    assert (texts(store), store.get(JOB).failed, announced.chunks) == before
+    assert steps.everything() == before
 
 
-def test_a_late_commit_of_an_older_attempt_is_refused(
-    runner: ChunkRunner, store: JobStore, models: ModelCache, models_dir: Path
+def test_a_late_attempt_changes_no_result(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
 ) -> None:
-    submit(store, models_dir)
-    late = store.lease(JOB, 1, owner="lost", max_attempts=3)
-    assert isinstance(late, Lease)
-    runner.run(JOB, 1)
-    before = texts(store)
+    job_id = submit(steps, models_dir)
+    late = steps.leased(1)
+    steps.overdue(late)
+    steps.sweep()
+    runner.run(steps.leased(2))
+    before = texts(steps, job_id), steps.counts(job_id)
 
-    outcome, released = store.commit(late, score(late, predictor_of(models, models_dir)), window=9)
+    runner.run(late)
 
-    assert (outcome, released) == (CommitOutcome.STALE, [])
-    assert texts(store) == before
+    assert (texts(steps, job_id), steps.counts(job_id)) == before
+    assert steps.registry.counters()["commits_refused"] == 1
 
 
-def test_a_committed_chunk_queues_the_next_one(
-    runner: ChunkRunner, store: JobStore, models_dir: Path, announced: RecordingAnnouncer
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_a_job_that_has_ended_meanwhile_gets_nothing(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, end: str
 ) -> None:
-    submit(store, models_dir)
+    job_id = submit(steps, models_dir)
+    lease = steps.leased()
+    getattr(steps.store, end)(job_id)
+    before = steps.everything()
+    before.pop(b"leases:host/1")
 
-    runner.run(JOB, 0)
+    runner.run(lease)
 
-    assert announced.chunks == [(JOB, 2, "fussy/1")]
+    assert steps.everything() == before
 
 
-@pytest.mark.parametrize("chunk", [0, 7])
-def test_what_no_longer_needs_to_run_is_passed_over(
-    runner: ChunkRunner, store: JobStore, models_dir: Path, chunk: int
+def test_an_attempt_says_in_the_log_what_became_of_it(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runner.run(JOB, chunk)
-    submit(store, models_dir)
-    store.cancel(JOB)
+    job_id = submit(steps, models_dir)
+    caplog.set_level(logging.INFO)
 
-    runner.run(JOB, chunk)
+    runner.run(steps.leased())
 
-    assert store.get(JOB).status is JobStatus.CANCELLED
-    assert texts(store) == (b"", b"")
+    [record] = [record for record in caplog.records if record.message == "chunk run"]
+    fields = {"job_id": job_id, "chunk": 0, "attempt": 1, "rows": 2, "outcome": "committed"}
+    assert fields.items() <= vars(record).items()
 
 
 @pytest.mark.parametrize("changes", [{"model_version": "99"}, {"model_sha256": "1" * 64}])
+@pytest.mark.parametrize("is_second_attempt", [False, True])
 def test_a_model_that_can_not_be_had_fails_the_job_and_says_so(
-    runner: ChunkRunner, store: JobStore, models_dir: Path, changes: dict[str, Any]
+    runner: ChunkRunner,
+    steps: JobSteps,
+    models_dir: Path,
+    changes: dict[str, Any],
+    *,
+    is_second_attempt: bool,
 ) -> None:
-    submit(store, models_dir, **changes)
+    job_id = submit(steps, models_dir, **changes)
+    if is_second_attempt:
+        lose(steps, rows=None)
 
-    runner.run(JOB, 0)
+    runner.run(steps.leased())
 
-    job = store.get(JOB)
+    job = steps.store.get(job_id)
     assert (job.status, job.error_code) == (JobStatus.FAILED, "model_load_failed")
     assert "fussy/" in str(job.error_detail)
+    assert steps.beat().running == 0
 
 
-def test_a_chunk_taken_up_too_often_fails_the_job(
-    runner: ChunkRunner, store: JobStore, models_dir: Path
-) -> None:
-    submit(store, models_dir)
-    for _ in range(3):
-        store.lease(JOB, 0, owner="dead", max_attempts=3)
-
-    runner.run(JOB, 0)
-
-    assert store.get(JOB).error_code == "attempts_exhausted"
-
-
-@pytest.mark.parametrize(("rows", "is_measured"), [(2, False), (19, False), (20, True)])
+@pytest.mark.parametrize("rows", [2, MIN_MEASURED_ROWS - 1, MIN_MEASURED_ROWS])
 def test_the_speed_of_a_model_is_measured_by_chunks_that_are_large_enough(
-    runner: ChunkRunner,
-    redis: Redis,
-    store: JobStore,
-    models_dir: Path,
-    *,
-    rows: int,
-    is_measured: bool,
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, rows: int
 ) -> None:
-    submit(store, models_dir)
-    store.append_chunk(JOB, make_plan(3, rows=rows + 5), b"1\n" * rows + b"x\n" * 5, window=9)
+    submit(steps, models_dir, (b"1\n" * rows + b"x\n" * 5,))
 
-    runner.run(JOB, 3)
+    runner.run(steps.leased())
 
-    assert (WorkerRegistry(redis).speed("fussy/1") is not None) == is_measured
+    assert (steps.registry.speed("fussy/1") is not None) == (rows >= MIN_MEASURED_ROWS)
 
 
-def test_a_store_that_does_not_answer_is_left_to_the_caller(
-    models: ModelCache, tmp_path: Path
+def test_the_speed_is_not_measured_by_an_attempt_that_was_refused(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
 ) -> None:
-    redis = connect(f"unix://{tmp_path / 'nobody'}")
-    store = JobStore(redis, tombstone_seconds=1, max_retention_seconds=1)
-    runner = make_runner(redis, store, models, RecordingAnnouncer())
+    submit(steps, models_dir, (b"1\n" * 50,))
+    late = steps.leased()
+    steps.leases.give_back(late)
 
-    with pytest.raises(StoreUnavailableError):
-        runner.run(JOB, 0)
+    runner.run(late)
 
-
-# --- score
-
-
-def test_scoring_a_chunk_twice_gives_the_same_bytes(models: ModelCache, models_dir: Path) -> None:
-    lease = make_lease(
-        b'1,a\n-1,"b"\n2\nx,y\n\n3.5,"c\nd"\n', rows=5, header=("x", "k"), carried=("k",)
-    )
-    predictor = predictor_of(models, models_dir)
-
-    results = [score(lease, predictor) for _ in range(3)]
-
-    assert results[0] == results[1] == results[2]
-    assert (results[0].succeeded, results[0].failed) == (2, 3)
-
-
-@pytest.mark.parametrize("output", list(OutputKind))
-def test_a_row_has_the_same_prediction_in_every_chunk(
-    models: ModelCache, models_dir: Path, numbers: pd.DataFrame, output: OutputKind
-) -> None:
-    lines = numbers[:60].to_csv(index=False, header=False, lineterminator="\n").encode()
-    rows = lines.splitlines(keepends=True)
-    predictor = predictor_of(models, models_dir, "boosted")
-    spec = {"header": ("a", "b", "c"), "output": output}
-
-    whole = score(make_lease(lines, rows=60, **spec), predictor)
-    alone = [score(make_lease(row, rows=1, **spec), predictor).results for row in rows]
-
-    assert [line.split(b",", 1)[1] for line in whole.results.splitlines(keepends=True)] == [
-        line.split(b",", 1)[1] for line in alone
-    ]
-
-
-def test_row_errors_come_in_the_order_of_the_rows(models: ModelCache, models_dir: Path) -> None:
-    lease = make_lease(b"-1\nx\n1,2\n-2\n\xff\n", rows=5)
-
-    errors = score(lease, predictor_of(models, models_dir)).errors
-
-    found = [(line.split(b",")[0], line.split(b",")[3]) for line in errors.splitlines()]
-    assert found == [
-        (b"1", b"prediction_failed"),
-        (b"2", b"not_a_number"),
-        (b"3", b"wrong_field_count"),
-        (b"4", b"prediction_failed"),
-        (b"5", b"invalid_utf8"),
-    ]
+    assert steps.registry.speed("fussy/1") is None

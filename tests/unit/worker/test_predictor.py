@@ -37,12 +37,10 @@ def make_predictor(estimator: Any, *, width: int = 1) -> Predictor:
     return Predictor(estimator, make_manifest(signature=signature))
 
 
-def predict(
-    values: list[float], *, estimator: Any = None, width: int = 1, search_seconds: float = math.inf
-) -> Prediction:
+def predict(values: list[float], *, estimator: Any = None, width: int = 1) -> Prediction:
     predictor = make_predictor(estimator or Picky(width=width), width=width)
     features = pd.DataFrame({"x": values})
-    return predictor.predict(features, OutputKind.PREDICT, search_seconds=search_seconds)
+    return predictor.predict(features, OutputKind.PREDICT)
 
 
 @settings(max_examples=100, deadline=None)
@@ -70,15 +68,6 @@ def test_the_search_for_guilty_rows_takes_few_calls(rows: int, data: st.DataObje
     predict([-1.0 if i in guilty else 1.0 for i in range(rows)], estimator=estimator)
 
     assert estimator.calls <= 1 + 2 * len(guilty) * math.ceil(math.log2(rows + 1))
-
-
-def test_without_time_left_to_search_all_rows_in_doubt_are_refused() -> None:
-    estimator = Picky()
-
-    found = predict([1, 2, -3, 4], estimator=estimator, search_seconds=-1)
-
-    assert [refusal.position for refusal in found.refusals] == [0, 1, 2, 3]
-    assert (estimator.calls, found.positions.tolist()) == (1, [])
 
 
 def test_predictions_come_in_the_type_of_the_signature() -> None:

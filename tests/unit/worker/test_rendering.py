@@ -30,10 +30,11 @@ def render(
     carried: dict[str, list[str]] | None = None,
     errors: tuple[RowError, ...] = (),
     first_row: int = 1,
+    picked_rows: tuple[int, ...] = (),
 ) -> list[list[str]]:
     """The fields of the result lines of a chunk."""
     text = result_lines(
-        make_plan(rows=rows, first_row=first_row),
+        make_plan(rows=rows, first_row=first_row, picked_rows=picked_rows),
         carried=pd.DataFrame(carried or {}, dtype="str"),
         outputs=[OutputColumn(name=f"y{i}", dtype=dtype) for i in range(len(predictions))],
         predictions=list(predictions),
@@ -94,6 +95,14 @@ def test_rows_without_a_prediction_keep_their_place_and_say_why() -> None:
     lines = render(np.array([5.0]), rows=3, positions=[1], errors=errors, first_row=11)
 
     assert lines == [["11", "", "not_a_number"], ["12", "5", ""], ["13", "", "nul_byte"]]
+
+
+def test_picked_rows_keep_their_numbers_and_their_errors() -> None:
+    errors = (make_error(4), make_error(90, code="nul_byte"))
+
+    lines = render(np.array([5.0]), rows=3, positions=[1], errors=errors, picked_rows=(4, 7, 90))
+
+    assert lines == [["4", "", "not_a_number"], ["7", "5", ""], ["90", "", "nul_byte"]]
 
 
 def test_a_chunk_without_a_single_prediction_has_a_line_per_row() -> None:

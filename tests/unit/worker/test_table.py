@@ -121,6 +121,19 @@ def test_a_row_with_several_faults_has_one_error_about_the_first() -> None:
     assert faults(table) == [(1, 2, "height", "not_finite"), (2, 3, "age", "missing_value")]
 
 
+def test_picked_rows_and_lines_are_those_of_the_first_job() -> None:
+    plan = make_plan(rows=3, picked_rows=(5, 9, 40), picked_lines=(6, 14, 51))
+    spec = make_spec(header=("x",))
+    reader = TableReader(b'1\n"x\n"\ny\n', plan, spec=spec, signature=make_signature())
+
+    table = reader.read()
+
+    assert [(row, line) for row, line, *_ in faults(table)] == [(9, 14), (40, 51)]
+    rejected = reader.rejected([1, 2])
+    assert (rejected.rows, rejected.lines) == ((9, 40), (14, 51))
+    assert rejected.records == b'"x\n"\ny\n'
+
+
 def test_rows_and_lines_count_from_where_the_chunk_begins() -> None:
     data = '"two\nlines",30,1.75,Bonn,true\n\n  \nx,bad,1.75,Bonn,true\r\ny,40,2\n'
 

@@ -1,48 +1,210 @@
-"""A step of the work outlasts a store that is away for a while."""
+"""A task runs chunk after chunk, blames a crash on the chunk, and asks for its successor."""
+
+from collections.abc import Callable
 
 import pytest
 
+from shared.bisection import LossReason
+from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreUnavailableError
-from worker import tasks
-from worker.tasks import persistently
+from shared.job_store.leases import Holder, Lease
+from shared.jobs import Lane
+from tests.job_steps import WORKER, JobSteps
+from worker import persistence, tasks
+from worker.tasks import run_next
+
+HOLDER = Holder(worker=WORKER, process=1)
 
 
-class Away:
-    """A step that finds no store the first few times."""
+class FakeRunner:
+    """Commits every chunk, unless something goes wrong with it."""
 
-    def __init__(self, *, times: int) -> None:
-        self.left = times
-        self.calls = 0
+    def __init__(self, steps: JobSteps, *, goes_wrong: Exception | None = None) -> None:
+        self._steps = steps
+        self._goes_wrong = goes_wrong
+        self.run_leases: list[Lease] = []
 
-    def __call__(self, answer: str) -> str:
-        self.calls += 1
-        self.left -= 1
-        if self.left >= 0:
+    def run(self, lease: Lease) -> None:
+        self.run_leases.append(lease)
+        if self._goes_wrong:
+            raise self._goes_wrong
+        self._steps.commit(lease)
+
+
+class RecordingCelery:
+    """Keeps the tasks it is told of; a real app shares them with every other one."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Callable[[], None]] = {}
+
+    def task(self, *, name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        return lambda function: self.tasks.setdefault(name, function)
+
+
+class RecordingDispatcher:
+    """Counts how often a worker was to be woken."""
+
+    def __init__(self, *, error: Exception | None = None) -> None:
+        self._error = error
+        self.wakes = 0
+
+    def wake(self) -> None:
+        self.wakes += 1
+        if self._error:
+            raise self._error
+
+
+def score_chunks(
+    steps: JobSteps, runner: FakeRunner, dispatcher: RecordingDispatcher
+) -> Callable[[], None]:
+    """The task, to be run in this process."""
+    celery = RecordingCelery()
+    tasks.register(
+        celery,
+        chunk_runner=lambda: runner,
+        leases=lambda: steps.leases,
+        holder=lambda: HOLDER,
+        dispatcher=dispatcher,
+    )
+    return celery.tasks[SCORE_CHUNKS]
+
+
+# --- one chunk
+
+
+def test_the_next_chunk_is_run_if_there_is_one(steps: JobSteps) -> None:
+    runner = FakeRunner(steps)
+    steps.beat()
+    assert not run_next(steps.leases, runner, HOLDER)
+    job_id = steps.submit()
+
+    assert run_next(steps.leases, runner, HOLDER)
+
+    assert [lease.holder for lease in runner.run_leases] == [HOLDER]
+    assert steps.store.get(job_id).has_ended
+
+
+def test_small_jobs_are_looked_for_first(steps: JobSteps) -> None:
+    runner = FakeRunner(steps)
+    steps.beat()
+    for lane in (Lane.BULK, Lane.SMALL):
+        steps.submit(lane=lane)
+
+    while run_next(steps.leases, runner, HOLDER):
+        pass
+
+    assert [lease.lane for lease in runner.run_leases] == [Lane.SMALL, Lane.BULK]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), RecursionError()])
+def test_a_crash_is_held_against_the_chunk_and_the_process_goes_on(
+    steps: JobSteps, error: Exception
+) -> None:
+    steps.beat()
+    steps.submit()
+
+    assert run_next(steps.leases, FakeRunner(steps, goes_wrong=error), HOLDER)
+
+    [loss] = steps.leased().losses
+    assert loss.reason is LossReason.DIED
+
+
+def test_a_crash_after_the_commit_costs_nothing(steps: JobSteps) -> None:
+    class CrashesLate(FakeRunner):
+        def run(self, lease: Lease) -> None:
+            super().run(lease)
+            raise RuntimeError("odd")
+
+    steps.beat()
+    job_id = steps.submit()
+
+    run_next(steps.leases, CrashesLate(steps), HOLDER)
+
+    job = steps.store.get(job_id)
+    assert (job.status, job.attempts_lost) == ("succeeded", 0)
+
+
+def test_a_chunk_is_taken_and_given_back_however_long_the_store_is_away(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step is done by the server, but its first answers are lost."""
+    monkeypatch.setattr(persistence, "RETRY_DELAYS_SECONDS", (0,))
+    steps.beat()
+    steps.submit()
+    monkeypatch.setattr(steps.leases, "take", forgetful(steps.leases.take))
+    monkeypatch.setattr(steps.leases, "give_back", forgetful(steps.leases.give_back))
+
+    assert run_next(steps.leases, FakeRunner(steps, goes_wrong=RuntimeError()), HOLDER)
+
+    monkeypatch.undo()
+    lease = steps.leased()
+    assert [loss.reason for loss in lease.losses] == [LossReason.DIED]
+
+
+def forgetful(step: Callable[..., object], *, times: int = 3) -> Callable[..., object]:
+    """`step`, whose first answers are lost."""
+    left = times
+
+    def forgetful_step(*args: object, **kwargs: object) -> object:
+        nonlocal left
+        answer = step(*args, **kwargs)
+        left -= 1
+        if left >= 0:
             raise StoreUnavailableError
         return answer
 
-
-@pytest.fixture(autouse=True)
-def _no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "RETRY_DELAYS_SECONDS", (0, 0, 0))
+    return forgetful_step
 
 
-@pytest.mark.parametrize("times", [0, 1, 3])
-def test_a_step_is_tried_again_until_the_store_is_back(times: int) -> None:
-    step = Away(times=times)
-
-    assert persistently(step)("done") == "done"
-    assert step.calls == times + 1
+# --- the task
 
 
-def test_a_store_that_stays_away_is_an_error_in_the_end() -> None:
-    step = Away(times=99)
+def test_a_task_runs_all_there_is(steps: JobSteps) -> None:
+    runner, dispatcher = FakeRunner(steps), RecordingDispatcher()
+    steps.beat()
+    steps.submit(chunks=5)
 
-    with pytest.raises(StoreUnavailableError):
-        persistently(step)("done")
-    assert step.calls == 4
+    score_chunks(steps, runner, dispatcher)()
+
+    assert len(runner.run_leases) == 5
+    assert dispatcher.wakes == 0
 
 
-def test_other_errors_are_not_tried_again() -> None:
-    with pytest.raises(ZeroDivisionError):
-        persistently(lambda: 1 / 0)()
+def test_a_task_that_took_long_leaves_the_rest_to_the_next_one(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "TASK_SECONDS", 0)
+    runner, dispatcher = FakeRunner(steps), RecordingDispatcher()
+    steps.beat()
+    steps.submit(chunks=5)
+
+    score_chunks(steps, runner, dispatcher)()
+
+    assert len(runner.run_leases) == 1
+    assert dispatcher.wakes == 1
+
+
+def test_a_successor_that_can_not_be_sent_for_is_no_error(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "TASK_SECONDS", 0)
+    steps.beat()
+    steps.submit(chunks=5)
+    dispatcher = RecordingDispatcher(error=StoreUnavailableError())
+
+    score_chunks(steps, FakeRunner(steps), dispatcher)()
+
+    assert dispatcher.wakes == 1
+
+
+def test_a_task_that_comes_twice_does_no_harm(steps: JobSteps) -> None:
+    runner = FakeRunner(steps)
+    steps.beat()
+    job_id = steps.submit(chunks=3)
+    task = score_chunks(steps, runner, RecordingDispatcher())
+
+    for _ in range(3):
+        task()
+
+    assert len(runner.run_leases) == 3
+    assert steps.counts(job_id) == (30, 30, 0, 0)

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of a running service that anyone can run."""

@@ -1,0 +1,58 @@
+"""The auditor's eye: what it must not overlook."""
+
+import pytest
+
+from tests.chaos.jobs import BAD, ChaosJob
+from tests.chaos.outcome import Outcome, compare_errors, compare_results
+from tests.chaos.watcher import sample_complaints
+
+JOB = ChaosJob(number=0, rows=3, key="k", faults={2: BAD})
+RIGHT = "row,prediction,error\n1,10010,\n2,,not_a_number\n3,10030,\n"
+
+
+def test_right_results_are_right() -> None:
+    assert compare_results(JOB, RIGHT) == Outcome(right=3)
+
+
+@pytest.mark.parametrize(
+    ("results", "wrong", "lost", "duplicated", "misplaced"),
+    [
+        (RIGHT.replace("10010", "10020"), 1, 0, 0, 0),
+        (RIGHT.replace("not_a_number", ""), 1, 0, 0, 0),
+        (RIGHT.replace("not_a_number", "row_crashed_worker"), 1, 0, 0, 0),
+        (RIGHT.replace("3,10030,\n", ""), 0, 1, 0, 0),
+        (RIGHT + "3,10030,\n", 0, 0, 1, 0),
+        (RIGHT + "4,10040,\n", 0, 0, 0, 1),
+        (RIGHT + "3,100", 0, 0, 0, 1),
+        ("row,prediction,error\n2,,not_a_number\n1,10010,\n3,10030,\n", 0, 0, 0, 1),
+    ],
+)
+def test_every_kind_of_wrong_results_is_counted(
+    results: str, wrong: int, lost: int, duplicated: int, misplaced: int
+) -> None:
+    outcome = compare_results(JOB, results)
+
+    found = (outcome.wrong, outcome.lost, outcome.duplicated, outcome.misplaced)
+    assert found == (wrong, lost, duplicated, misplaced)
+
+
+def test_row_errors_must_match_row_line_and_code() -> None:
+    header = "row,line,column,code,message\n"
+
+    assert not compare_errors(JOB, header + "2,3,x,not_a_number,m\n")
+    assert compare_errors(JOB, header + "2,2,x,not_a_number,m\n")
+    assert compare_errors(JOB, header)
+
+
+def test_counts_must_add_up_and_never_go_backwards() -> None:
+    before = _document(succeeded=2, pending=1)
+
+    assert not sample_complaints(before, _document(succeeded=3, pending=0), rows=3)
+    assert sample_complaints(before, _document(succeeded=1, pending=2), rows=3)
+    assert sample_complaints(None, _document(succeeded=2, pending=0), rows=3)
+    assert sample_complaints(None, _document(succeeded=2, pending=1), rows=4)
+
+
+def _document(*, succeeded: int, pending: int) -> dict[str, dict[str, int]]:
+    counts = {"total": 3, "succeeded": succeeded, "failed": 0, "pending": pending}
+    return {"counts": counts, "progress": {"chunks_done": 0}}

@@ -1,0 +1,25 @@
+"""Jobs that take their time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.answers import Document, accepted, shown
+from tests.live_stack import Api
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="session")
+def slow(api: Api) -> str:
+    """A model of 2 ms a row whose speed is known, so that its chunks take 0.7 s."""
+    accepted(api.submit("x\n" + "1\n" * 60, model="slow"))
+    return "slow"
+
+
+@pytest.fixture
+def running(api: Api, slow: str) -> Iterator[Document]:
+    """A job of four seconds of work that has just begun to give results."""
+    job = accepted(api.submit("x\n" + "3\n" * 4000, wait=0, model=slow))
+    wait_until(lambda: shown(api, job)["counts"]["succeeded"])
+    yield job
+    api.delete(job["urls"]["self"])

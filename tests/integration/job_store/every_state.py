@@ -1,0 +1,43 @@
+"""A server that holds a job in every state, and everything that can be written about one."""
+
+from shared.bisection import LossReason, Rows
+from shared.chunks import RejectedRows
+from shared.job_store import keys
+from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
+from tests.factories import make_result, make_spec
+from tests.job_steps import JobSteps
+
+
+def jobs_in_every_state(steps: JobSteps) -> list[str]:
+    """Jobs that have ended, one that arrives, others whose chunks wait, run and were lost."""
+    ended = [steps.submit(chunks=2) for _ in range(3)]
+    for failed in (0, 3, 10):
+        steps.run(failed=failed)
+    failed = steps.create()
+    steps.store.fail(failed, JobErrorCode.UPLOAD_INCOMPLETE, "Gone.")
+    return [*ended, failed, *open_jobs(steps)]
+
+
+def open_jobs(steps: JobSteps) -> list[str]:
+    with_key = new_job_id()
+    terms = JobTerms(caller="me", lane=Lane.SMALL, idempotency_key="k", expected_bytes=1000)
+    steps.intake.create(with_key, make_spec(deadline_seconds=50), terms)
+    running = steps.submit(lane=Lane.SMALL, chunks=4, caller="you")
+    steps.leases.give_back(steps.leased(1), reason=LossReason.DIED)
+    again = steps.leased(1)
+    done = Rows(first=0, behind=5)
+    steps.leases.begin_part(again, None, seconds=1, done=done, result=make_result())
+    late = steps.leased(2)
+    steps.leases.give_back(late)
+    steps.commit(late)
+    with_rejects = steps.leased(3)
+    rejected = RejectedRows(rows=(1,), lines=(2,), records=b"1\n")
+    result = make_result(succeeded=9, failed=1, rejected=rejected)
+    steps.leases.commit(with_rejects, result)
+    returned = steps.leased(4)
+    steps.leases.give_back(returned)
+    waiting = [steps.submit(caller="you", chunks=2), steps.submit(lane=Lane.SMALL)]
+    steps.registry.record_speed("echo/1", 100.0)
+    steps.registry.sweep()
+    assert steps.redis.exists(keys.SWEEP)
+    return [with_key, running, *waiting]

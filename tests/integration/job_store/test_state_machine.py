@@ -1,0 +1,279 @@
+"""Any order of what APIs, workers, deaths and time do to jobs keeps every promise of the store.
+
+Hypothesis searches for orders of steps, each on the real scripts, and compares what the store says
+and holds with a model that knows which attempt may commit which chunk.
+"""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis import Redis
+
+from shared.bisection import LossReason
+from shared.job_store import keys
+from shared.job_store.leases import Holder, Leases, Outcome
+from shared.job_store.store import JobStore
+from shared.job_store.workers import WorkerRegistry
+from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
+from tests.factories import make_intake, make_plan, make_spec
+from tests.integration.job_store.expectation import Attempt, Expectation, ExpectedJob
+from tests.integration.job_store.snapshot import Snapshot
+from tests.job_steps import LANES, JobSteps
+
+MAX_LOSSES = 3
+MAX_JOBS = 5
+
+WORKERS = st.sampled_from(["a", "b"])
+CHUNKS = st.tuples(st.integers(1, 3), st.integers(0, 40))
+"""Their rows, and about how many bytes their results take."""
+PROCESSES = st.integers(1, 3)
+REASONS = st.sampled_from(["returned", *LossReason])
+
+
+class JobStoreMachine(RuleBasedStateMachine):
+    """Jobs of two callers, two workers of three processes each, of which two may run bulk."""
+
+    jobs = Bundle("jobs")
+    attempts = Bundle("attempts")
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        redis.flushdb()
+        registry = WorkerRegistry(redis, dead_after_seconds=10, max_job_losses=MAX_LOSSES)
+        leases = Leases(redis, time_limit_seconds=60, max_job_losses=MAX_LOSSES)
+        self.steps = JobSteps(
+            redis=redis,
+            store=JobStore(redis),
+            intake=make_intake(redis),
+            leases=leases,
+            registry=registry,
+        )
+        self.expected = Expectation(max_losses=MAX_LOSSES)
+
+    # --- an API
+
+    @initialize(target=jobs)
+    def begin(self) -> ExpectedJob:
+        for worker in ("a", "b"):
+            self.beat_with_all_alive(worker)
+        job = self._create(Lane.BULK, "", -1, 0)
+        self.append(job, [(2, 5), (1, 0)], 1)
+        return job
+
+    @precondition(lambda self: len(self.expected.jobs) < MAX_JOBS)
+    @rule(
+        target=jobs,
+        lane=st.sampled_from(list(Lane)),
+        caller=st.sampled_from(["", "you"]),
+        threshold=st.sampled_from([-1, 0, 2]),
+        promised=st.sampled_from([0, 50]),
+    )
+    def create(self, lane: Lane, caller: str, threshold: int, promised: int) -> ExpectedJob:
+        return self._create(lane, caller, threshold, promised)
+
+    def _create(self, lane: Lane, caller: str, threshold: int, promised: int) -> ExpectedJob:
+        job_id = new_job_id()
+        spec = make_spec(error_threshold=threshold, deadline_seconds=500)
+        terms = JobTerms(
+            lane=lane, caller=caller, expected_bytes=promised, idempotency_key=job_id[-5:]
+        )
+        for _ in range(2):  # the second is a repeat after a lost answer
+            self.steps.intake.create(job_id, spec, terms)
+        return self.expected.create(
+            job_id, lane=lane, caller=caller, threshold=threshold, promised=promised
+        )
+
+    @rule(job=jobs, chunks=st.lists(CHUNKS, min_size=2, max_size=5), repeats=st.integers(1, 2))
+    def append(self, job: ExpectedJob, chunks: list[tuple[int, int]], repeats: int) -> None:
+        for rows, growth in chunks:
+            if not job.is_open or job.is_received:
+                return
+            plan = make_plan(len(job.chunks), rows=rows)
+            for _ in range(repeats):
+                self.steps.append(job.id, plan=plan, result_bytes=growth)
+            job.append(rows, growth=growth, input_bytes=2 * rows)
+
+    @rule(job=jobs)
+    def close(self, job: ExpectedJob) -> None:
+        if not job.chunks:
+            return
+        self.steps.close(job.id)
+        job.close()
+
+    # --- a worker
+
+    @rule(worker=WORKERS, bulk=st.integers(1, 2), alive=st.sets(PROCESSES, min_size=1))
+    def beat(self, worker: str, bulk: int, alive: set[int]) -> None:
+        pulse = self.steps.beat(worker, processes=3, bulk=bulk, alive=alive)
+
+        self.expected.beat(worker, bulk=bulk, alive=alive, given_back=pulse.given_back)
+        # It may be called in vain, for a job that has ended; what waits it must be called for.
+        assert pulse.could_run or not self.expected.could_run(worker)
+        assert pulse.running == len(self.expected.running(worker))
+
+    @rule(worker=WORKERS)
+    def beat_with_all_alive(self, worker: str) -> None:
+        self.beat(worker, 2, {1, 2, 3})
+
+    @rule(target=attempts, worker=WORKERS, process=PROCESSES)
+    def take(self, worker: str, process: int) -> object:
+        lease = self._take(worker, process)
+        return multiple() if lease is None else lease
+
+    def _take(self, worker: str, process: int) -> Attempt | None:
+        lane = self.expected.lane_of_next(worker, process)
+        lease = self.steps.leases.take(Holder(worker=worker, process=process), LANES)
+        assert (lease and lease.lane) == lane
+        return self.expected.take(lease) if lease else None
+
+    @rule(attempt=attempts, failed=st.integers(0, 3))
+    def commit(self, attempt: Attempt, failed: int) -> None:
+        failed = min(failed, attempt.lease.plan.rows)
+        expected = self.expected.outcome_of(attempt)
+
+        assert self.steps.commit(attempt.lease, failed=failed) is expected
+        self.expected.commit(attempt, failed=failed)
+
+    @rule(target=attempts, worker=WORKERS)
+    def take_as_many_as_it_can(self, worker: str) -> object:
+        taken = [self._take(worker, process) for process in (1, 2, 3)]
+        return multiple(*(attempt for attempt in taken if attempt))
+
+    @rule(worker=WORKERS, process=PROCESSES)
+    def run(self, worker: str, process: int) -> None:
+        if attempt := self._take(worker, process):
+            self.commit(attempt, 0)
+
+    @rule(attempt=attempts)
+    def begin_part(self, attempt: Attempt) -> None:
+        if attempt.chunk.committed_by is attempt:
+            return
+        expected = self.expected.outcome_of(attempt)
+
+        found = self.steps.leases.begin_part(attempt.lease, None, seconds=1)
+
+        assert found is (None if expected is Outcome.COMMITTED else expected)
+        self.expected.release_unless_valid(attempt)
+
+    @rule(attempt=attempts, reason=REASONS, repeats=st.integers(1, 2))
+    def give_back(self, attempt: Attempt, reason: str, repeats: int) -> None:
+        for _ in range(repeats):
+            expected = attempt.is_valid
+
+            assert self.steps.leases.give_back(attempt.lease, reason=reason) == expected
+            self.expected.give_back(attempt, reason=reason)
+
+    @rule(
+        target=attempts,
+        attempt=attempts,
+        process=PROCESSES,
+        late=st.sampled_from(["commit", "begin_part", "give_back"]),
+    )
+    def come_late(self, attempt: Attempt, process: int, late: str) -> object:
+        """A process loses its chunk, another one of its worker takes one, and the first goes on."""
+        self.give_back(attempt, "returned", 1)
+        newer = self._take(attempt.lease.holder.worker, process)
+        if late == "commit":
+            self.commit(attempt, 0)
+        elif late == "begin_part":
+            self.begin_part(attempt)
+        else:
+            self.give_back(attempt, "died", 1)
+        return newer or multiple()
+
+    @rule(worker=WORKERS)
+    def leave(self, worker: str) -> None:
+        self.expected.leave(worker, self.steps.registry.leave(worker))
+
+    # --- time
+
+    @rule(worker=WORKERS)
+    def fall_silent(self, worker: str) -> None:
+        if not self.expected.knows(worker):
+            return
+        self.steps.silence(worker)
+        self.expected.sweep(self.steps.sweep(), silent=worker)
+
+    @rule(attempt=attempts)
+    def take_too_long(self, attempt: Attempt) -> None:
+        if not self.expected.is_held(attempt):
+            return
+        self.steps.overdue(attempt.lease)
+        self.expected.sweep(self.steps.sweep(), overdue=attempt)
+
+    # --- ends
+
+    @precondition(lambda self: self.expected.open_jobs > 1)
+    @rule(job=jobs, how=st.sampled_from(["cancel", "fail", "deadline", "upload"]))
+    def end(self, job: ExpectedJob, how: str) -> None:
+        if how == "cancel":
+            self.steps.store.cancel(job.id)
+            job.end("cancelled")
+        elif how == "fail":
+            self.steps.store.fail(job.id, JobErrorCode.MODEL_LOAD_FAILED, "No model.")
+            job.end("failed")
+        elif how == "deadline" and job.is_open:
+            self.steps.make_due(keys.DEADLINES, job.id)
+            assert self.steps.sweep() == [("deadline_exceeded", job.id)]
+            job.end("failed")
+        elif how == "upload" and job.is_open and not job.is_received:
+            self.steps.make_due(keys.UPLOADS, job.id)
+            assert self.steps.sweep() == [("upload_incomplete", job.id)]
+            job.end("failed")
+
+    @precondition(lambda self: self.expected.open_jobs > 1)
+    @rule(job=jobs, how=st.sampled_from(["delete", "expire"]))
+    def go(self, job: ExpectedJob, how: str) -> None:
+        if job.is_gone:
+            return
+        if how == "delete":
+            self.steps.store.delete(job.id)
+        else:
+            self.steps.expire(job.id)
+            assert self.steps.sweep() == [("expired", job.id)]
+        job.is_gone = True
+
+    # --- what must hold after every step
+
+    @invariant()
+    def the_store_is_as_expected(self) -> None:
+        snapshot = Snapshot.of(self.steps)
+        for job in self.expected.jobs:
+            snapshot.check_job(job)
+        snapshot.check_leases(self.expected)
+        snapshot.check_backlog(self.expected)
+        snapshot.check_lines(self.expected)
+        snapshot.check_lifetimes()
+
+    def teardown(self) -> None:
+        """Whatever has happened: a worker that lives brings every job to its end."""
+        for worker in ("a", "b"):
+            self.steps.registry.leave(worker)
+        for job in self.expected.jobs:
+            self.steps.close(job.id)
+        self.steps.run_all()
+        for job in self.expected.jobs:
+            assert job.is_gone or self.steps.store.get(job.id).has_ended
+
+
+@pytest.mark.timeout(600)  # Hypothesis takes up to five minutes to make a failure short
+def test_no_order_of_steps_breaks_a_promise_or_leaves_a_job_behind(redis: Redis) -> None:
+    run_state_machine_as_test(
+        lambda: JobStoreMachine(redis),
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=80,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,146 @@
+"""An upload that its API does not survive ends its job with a code; nobody waits for it."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+from redis import Redis
+
+from tests.live_stack import (
+    Api,
+    answers,
+    api_process,
+    environment,
+    redis_server,
+    without_coverage,
+    worker_process,
+)
+from tests.waiting import wait_until
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two APIs on one server: one to be stopped, one to ask."""
+
+    doomed: Api
+    other: Api
+    redis: Redis
+
+
+@pytest.fixture(scope="module")
+def env(run_directory: Path, models_dir: Path) -> Iterator[dict[str, str]]:
+    """A server and a worker."""
+    with ExitStack() as processes:
+        url = processes.enter_context(redis_server(run_directory / "u"))
+        env = without_coverage(environment(url, models_dir))
+        log = run_directory / "u" / "worker.log"
+        processes.enter_context(worker_process(env, log, processes=1))
+        yield env
+
+
+@pytest.fixture(scope="module")
+def other(env: dict[str, str], run_directory: Path) -> Iterator[Api]:
+    with api_process(env, run_directory / "u" / "other.log") as api:
+        wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
+        yield api
+
+
+@pytest.fixture
+def pair(env: dict[str, str], other: Api, run_directory: Path) -> Iterator[Pair]:
+    hasty = env | {"GUNICORN_CMD_ARGS": "--graceful-timeout 8"}
+    with ExitStack() as processes:
+        redis = processes.enter_context(Redis.from_url(env["ROWMILL_REDIS_URL"]))
+        for job in other.get("/jobs").json()["jobs"]:
+            other.delete(job["urls"]["self"])
+        doomed = processes.enter_context(api_process(hasty, run_directory / "u" / "doomed.log"))
+        yield Pair(doomed=doomed, other=other, redis=redis)
+
+
+def begin_upload(api: Api) -> socket.socket:
+    """A connection on which a body has begun to arrive, with enough for a first chunk."""
+    address = urlsplit(api.url)
+    connection = socket.create_connection((str(address.hostname), int(address.port or 0)))
+    head = "POST /jobs?model=echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
+    connection.sendall(f"{head}Content-Length: 10000000\r\n\r\nx\n".encode())
+    connection.sendall(b"1\n" * 400_000)
+    return connection
+
+
+def newest(api: Api) -> dict[str, Any]:
+    jobs = api.get("/jobs").json()["jobs"]
+    return dict(jobs[0]) if jobs else {}
+
+
+def broken_off(api: Api) -> dict[str, Any] | None:
+    job = newest(api)
+    return job if job["status"] == "failed" else None
+
+
+@pytest.mark.timeout(120)
+def test_an_api_that_is_stopped_says_which_uploads_it_breaks_off(pair: Pair) -> None:
+    with begin_upload(pair.doomed):
+        wait_until(lambda: newest(pair.other).get("status") == "receiving")
+
+        os.kill(pair.doomed.pid, signal.SIGTERM)
+        job = wait_until(lambda: broken_off(pair.other))
+
+        assert job["error"]["code"] == "upload_incomplete"
+        assert "stopped" in job["error"]["detail"]
+
+
+@pytest.mark.timeout(120)
+def test_an_api_that_is_stopped_finishes_what_it_has_begun(pair: Pair) -> None:
+    rows = "1\n" * 200_000
+    wait = {"Prefer": "wait=1", "Content-Type": "text/csv"}
+
+    def body() -> Iterator[bytes]:
+        yield b"x\n" + rows.encode()
+        wait_until(lambda: newest(pair.other).get("status") == "receiving")
+        os.kill(pair.doomed.pid, signal.SIGTERM)
+        yield rows.encode()
+
+    answer = requests.post(
+        f"{pair.doomed.url}/jobs?model=echo", data=body(), headers=wait, timeout=30
+    )
+
+    assert answer.status_code == 202
+    done = pair.other.get(answer.json()["urls"]["self"], Prefer="wait=30").json()
+    assert (done["status"], done["counts"]["total"]) == ("succeeded", 400_000)
+
+
+@pytest.mark.timeout(120)
+def test_the_upload_of_an_api_that_is_killed_ends_within_15_seconds(pair: Pair) -> None:
+    with begin_upload(pair.doomed):
+        wait_until(lambda: newest(pair.other).get("status") == "receiving")
+
+        for process in (
+            *psutil.Process(pair.doomed.pid).children(),
+            psutil.Process(pair.doomed.pid),
+        ):
+            process.kill()
+        job = wait_until(lambda: broken_off(pair.other), timeout=15)
+
+        assert job["error"]["code"] == "upload_incomplete"
+        assert job["counts"]["pending"] + job["counts"]["succeeded"] == job["counts"]["total"]
+
+
+@pytest.mark.timeout(120)
+def test_a_slow_upload_is_not_taken_for_a_dead_one(pair: Pair) -> None:
+    with begin_upload(pair.doomed):
+        job = wait_until(lambda: newest(pair.other))
+        nearly_over_ms = (time.time() + 4) * 1000
+        pair.redis.zadd("uploads", {job["id"]: nearly_over_ms})
+
+        wait_until(lambda: (pair.redis.zscore("uploads", job["id"]) or 0) > nearly_over_ms)
+
+        assert newest(pair.other)["status"] == "receiving"

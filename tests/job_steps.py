@@ -1,0 +1,174 @@
+"""Steps that an API and workers take with jobs; what a test does not care about has a default."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from shared.chunks import ChunkPlan
+from shared.job_store import keys
+from shared.job_store.intake import Appended, FirstRequest, JobIntake
+from shared.job_store.leases import Holder, Lease, Leases, Outcome
+from shared.job_store.store import JobStore
+from shared.job_store.workers import Pulse, WorkerRegistry
+from shared.jobs import Job, JobTerms, Lane, new_job_id
+from tests.factories import make_plan, make_result, make_spec
+
+WORKER = "host/1"
+PROCESSES = 20
+LANES = (Lane.SMALL, Lane.BULK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSteps:
+    """Chunks have ten rows; a worker has processes 1 to 20, of which all but one may run bulk."""
+
+    redis: Redis
+    store: JobStore
+    intake: JobIntake
+    leases: Leases
+    registry: WorkerRegistry
+
+    # --- an API
+
+    def create(self, *, lane: Lane = Lane.BULK, caller: str = "", **spec: Any) -> str:
+        """A job that is receiving."""
+        job_id = new_job_id()
+        self.intake.create(job_id, make_spec(**spec), JobTerms(lane=lane, caller=caller))
+        return job_id
+
+    def request(self, **terms: Any) -> tuple[str, FirstRequest | None]:
+        """The id asked for on these terms, and what their idempotency key made before."""
+        job_id = new_job_id()
+        return job_id, self.intake.create(job_id, make_spec(), JobTerms(**terms))
+
+    def append(
+        self, job_id: str, number: int = 0, *, plan: ChunkPlan | None = None, result_bytes: int = 0
+    ) -> Appended:
+        plan = plan or make_plan(number)
+        return self.intake.append_chunk(job_id, plan, b"1\n" * plan.rows, result_bytes=result_bytes)
+
+    def close(self, job_id: str) -> None:
+        self.intake.close(job_id, input_bytes=22, sha256="a" * 64)
+
+    def submit(self, *, chunks: int = 1, **job: Any) -> str:
+        """A job whose input is all there."""
+        job_id = self.create(**job)
+        for number in range(chunks):
+            self.append(job_id, number)
+        self.close(job_id)
+        return job_id
+
+    # --- a worker
+
+    def beat(
+        self,
+        worker: str = WORKER,
+        *,
+        processes: int = PROCESSES,
+        bulk: int | None = None,
+        alive: Collection[int] = range(1, PROCESSES + 1),
+    ) -> Pulse:
+        bulk_processes = processes - 1 if bulk is None else bulk
+        return self.registry.beat(
+            worker, processes=processes, bulk_processes=bulk_processes, alive=alive
+        )
+
+    def take(
+        self, process: int = 1, *, worker: str = WORKER, lanes: Sequence[Lane] = LANES
+    ) -> Lease | None:
+        """A lease for a process of a worker, which says that it lives if it never did before."""
+        if not self.redis.hexists(keys.WORKERS, worker):
+            self.beat(worker)
+        return self.leases.take(Holder(worker=worker, process=process), lanes)
+
+    def leased(self, process: int = 1, *, worker: str = WORKER) -> Lease:
+        """As `take`, where there must be something to run."""
+        lease = self.take(process, worker=worker)
+        assert lease is not None
+        return lease
+
+    def commit(self, lease: Lease, *, failed: int = 0) -> Outcome:
+        """Commit all rows of a chunk; its result names the chunk."""
+        succeeded = lease.plan.rows - failed
+        results = b"chunk %d\n" % lease.plan.number
+        return self.leases.commit(
+            lease, make_result(succeeded=succeeded, failed=failed, results=results)
+        )
+
+    def run(self, *, failed: int = 0) -> Outcome:
+        """Take the next chunk and commit it."""
+        return self.commit(self.leased(), failed=failed)
+
+    def run_all(self) -> list[Lease]:
+        """Take and commit until nothing is left; what was run, in order."""
+        run = []
+        while lease := self.take():
+            self.commit(lease)
+            run.append(lease)
+        return run
+
+    # --- time
+
+    def silence(self, worker: str = WORKER, *, seconds: float = 11) -> None:
+        """Let a worker's last beat be so long ago."""
+        at, rest = self.redis.hget(keys.WORKERS, worker).split(b" ", 1)
+        self.redis.hset(keys.WORKERS, worker, b"%d %b" % (int(at) - seconds * 1000, rest))
+
+    def overdue(self, lease: Lease) -> None:
+        """Let a lease's time be over."""
+        where, field = keys.leases(lease.holder.worker), lease_field(lease)
+        rest, _ = self.redis.hget(where, field).rsplit(b" ", 1)
+        self.redis.hset(where, field, b"%b 1" % rest)
+
+    def make_due(self, zset: str, job_id: str) -> None:
+        """Let the moment a job has in a sorted set have come."""
+        assert self.redis.zadd(zset, {job_id: 1}, xx=True, ch=True) == 1
+
+    def expire(self, job_id: str) -> None:
+        """Let all that the retention bounds reach its end, as the server and the sweep see it."""
+        self.make_due(keys.EXPIRIES, job_id)
+        for key in self.redis.scan_iter(f"{keys.record(job_id)}*"):
+            if key != keys.tombstone(job_id).encode():
+                self.redis.pexpire(key, 0)
+
+    def sweep(self) -> list[tuple[str, str]]:
+        """A sweep, whenever the last one was."""
+        self.redis.delete(keys.SWEEP)
+        return self.registry.sweep()
+
+    # --- what there is to see
+
+    def counts(self, job_id: str) -> tuple[int, int, int, int]:
+        job = self.store.get(job_id)
+        return job.total, job.succeeded, job.failed, job.pending
+
+    def results(self, job: Job | str) -> list[bytes]:
+        found = self.store.get(job) if isinstance(job, str) else job
+        return list(self.store.results(found))
+
+    def backlog(self) -> dict[str, int]:
+        """Rows and bytes that jobs still bring, in all and by job."""
+        found = self.redis.hgetall(keys.BACKLOG)
+        pairs = ((name.decode(), value) for name, value in found.items())
+        return {name: int(value) for name, value in pairs if name.startswith(("rows", "bytes"))}
+
+    def everything(self) -> dict[bytes, Any]:
+        """All that the server holds but moments that every change moves, and the sweep's lock."""
+        found: dict[bytes, Any] = {}
+        for key in self.redis.scan_iter():
+            found[key] = self.redis.hgetall(key) if self._is_hash(key) else self.redis.dump(key)
+            if isinstance(found[key], dict):
+                found[key].pop(b"expires_at_ms", None)
+        found.pop(keys.SWEEP.encode(), None)
+        found.pop(keys.EXPIRIES.encode(), None)
+        return found
+
+    def _is_hash(self, key: bytes) -> bool:
+        return bool(self.redis.type(key) == b"hash")
+
+
+def lease_field(lease: Lease) -> str:
+    """How a lease is named among those of its worker, and in what is given back."""
+    return f"{lease.job_id} {lease.plan.number}"

@@ -1,0 +1,44 @@
+"""What tests of the worker share."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.model_repository import ModelRepository
+from tests.job_steps import JobSteps
+from tests.unit.worker.supervision import FakeClock, RecordingDispatcher, make_supervisor
+from worker.chunk_runner import ChunkRunner
+from worker.model_cache import ModelCache
+from worker.supervisor import Supervisor
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def dispatcher() -> RecordingDispatcher:
+    return RecordingDispatcher()
+
+
+@pytest.fixture
+def supervisor(steps: JobSteps, clock: FakeClock, dispatcher: RecordingDispatcher) -> Supervisor:
+    return make_supervisor(steps.registry, clock, dispatcher)
+
+
+@pytest.fixture(scope="session")
+def models(models_dir: Path) -> ModelCache:
+    return ModelCache(ModelRepository(models_dir), allow_pickle=False)
+
+
+@pytest.fixture
+def runner(steps: JobSteps, models: ModelCache) -> ChunkRunner:
+    return ChunkRunner(
+        store=steps.store,
+        leases=steps.leases,
+        workers=steps.registry,
+        models=models,
+        max_attempts=8,
+        time_limit_seconds=60,
+    )
