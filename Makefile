@@ -13,7 +13,7 @@ MODELS := $(MODELS_DIR)/.trained
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo up down test lint format models lock
+.PHONY: help demo up down test chaos lint format models lock
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ down: ## Stop the stack; jobs are kept for the next start
 
 test: $(ENVIRONMENT) ## Run the tests; they need no stack, no models and no Docker
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+
+chaos: $(ENVIRONMENT) ## Let a monkey break a cluster: make chaos SEED=7 MINUTES=20 JOBS=500
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) --jobs $(or $(JOBS),500)
 
 lint: $(ENVIRONMENT) ## Run ruff, mypy, import-linter and the lock check
 	$(BIN)/ruff check .

@@ -89,12 +89,12 @@ class Reception:
                 raise TooMuchQueuedError(DEFAULT_RETRY_SECONDS)
             time.sleep(pause)
         if appended is Appended.WORKER_IS_IDLE:
-            self._wake()
+            self._wake(job.id)
 
-    def _wake(self) -> None:
+    def _wake(self, job_id: str) -> None:
         """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
         try:
-            self.dispatcher.wake()
+            self.dispatcher.wake(job_id=job_id)
         except StoreError as error:
             logger.warning("nobody woken", extra={"reason": str(error)})
 

@@ -1,8 +1,9 @@
 """How workers are woken: Celery's configuration, the queues, and the name of the task.
 
-A message says "there may be work", and nothing else: which chunk is next is decided in the job
-store when a worker is free to run it. So a message that comes twice does no harm, and one that is
-lost costs the second until a worker's supervisor looks for itself.
+A message says "there may be work": which chunk is next is decided in the job store when a worker is
+free to run it. The job that a message names is for who watches the queue. So a message that comes
+twice does no harm, and one that is lost costs the second until a worker's supervisor looks for
+itself.
 """
 
 from typing import Any
@@ -80,13 +81,15 @@ class Dispatcher:
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
 
-    def wake(self, queue: Queue | None = None) -> None:
+    def wake(self, queue: Queue | None = None, *, job_id: str = "") -> None:
         """Make one worker process look for chunks. Raises StoreUnavailableError.
 
-        `queue`: that of the worker to wake; any one by default.
+        `queue`: that of the worker to wake; any one by default. `job_id`: why, if because of a job.
         """
-        where = {"queue": queue} if queue is not None else {"queue": WORK_QUEUE}
+        kwargs = {"job_id": job_id} if job_id else {}
         try:
-            self._celery.send_task(SCORE_CHUNKS, **where)
+            # celery-types knows only names of queues.
+            where: Any = queue or WORK_QUEUE
+            self._celery.send_task(SCORE_CHUNKS, kwargs=kwargs, queue=where)
         except OperationalError as error:
             raise StoreUnavailableError from error

@@ -53,8 +53,8 @@ def register(
     """Define the task on `celery`. Each callable gives this process's own part."""
 
     @celery.task(name=SCORE_CHUNKS)
-    def score_chunks() -> None:
-        """Run chunks as long as there are any, but not for ever."""
+    def score_chunks(*, job_id: str = "") -> None:  # noqa: ARG001
+        """Run chunks, of whatever job, as long as there are any, but not for ever."""
         began = time.monotonic()
         while run_next(leases(), chunk_runner(), holder()):
             if time.monotonic() - began > TASK_SECONDS:

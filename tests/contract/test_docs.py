@@ -240,6 +240,19 @@ def test_every_setting_that_is_named_exists() -> None:
     assert named <= set(known)
 
 
+def test_every_guarantee_names_tests_that_exist() -> None:
+    page = DOCS / "explanation/guarantees.md"
+    promises = page.read_text().partition("## How they are kept")[0]
+    rows = [line for line in promises.splitlines() if line.startswith("| **")]
+
+    assert rows
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, name in named:
+            assert f"def {name}(" in (ROOT / path).read_text(), (path, name)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):

@@ -157,7 +157,7 @@ def test_a_cancelled_job_stays_cancelled_however_often_it_is_sent(
     ],
     ids=["Content-Length", "chunked"],
 )
-def test_a_client_that_missed_the_answer_finds_its_job(
+def test_a_request_whose_answer_was_lost_finds_its_job(
     api: Api, key: str, request_bytes: Callable[[str], bytes]
 ) -> None:
     before = newest_job(api)

@@ -67,12 +67,12 @@ def pair(env: dict[str, str], other: Api, run_directory: Path) -> Iterator[Pair]
 
 
 def begin_upload(api: Api) -> socket.socket:
-    """A connection on which a body has begun to arrive, with enough for a first chunk."""
+    """A connection on which a body has begun to arrive, with more than the largest first chunk."""
     address = urlsplit(api.url)
     connection = socket.create_connection((str(address.hostname), int(address.port or 0)))
     head = "POST /jobs?model=echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
     connection.sendall(f"{head}Content-Length: 10000000\r\n\r\nx\n".encode())
-    connection.sendall(b"1\n" * 400_000)
+    connection.sendall(b"1\n" * 3_000_000)
     return connection
 
 
@@ -100,7 +100,7 @@ def test_an_api_that_is_stopped_says_which_uploads_it_breaks_off(pair: Pair) -> 
 
 @pytest.mark.timeout(120)
 def test_an_api_that_is_stopped_finishes_what_it_has_begun(pair: Pair) -> None:
-    rows = "1\n" * 200_000
+    rows = "1\n" * 3_000_000
     wait = {"Prefer": "wait=1", "Content-Type": "text/csv"}
 
     def body() -> Iterator[bytes]:
@@ -115,7 +115,7 @@ def test_an_api_that_is_stopped_finishes_what_it_has_begun(pair: Pair) -> None:
 
     assert answer.status_code == 202
     done = pair.other.get(answer.json()["urls"]["self"], Prefer="wait=30").json()
-    assert (done["status"], done["counts"]["total"]) == ("succeeded", 400_000)
+    assert (done["status"], done["counts"]["total"]) == ("succeeded", 6_000_000)
 
 
 @pytest.mark.timeout(120)

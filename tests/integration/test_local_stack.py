@@ -81,7 +81,7 @@ def test_jobs_are_found_again_after_down_and_up(
 
 
 @pytest.mark.timeout(180)
-def test_flower_asks_for_the_password_and_shows_chunk_tasks_by_name(
+def test_flower_asks_for_the_password_and_shows_tasks_with_their_jobs(
     api: Api, env: dict[str, str]
 ) -> None:
     job = api.submit("x\n6\n", model="line").json()
@@ -93,7 +93,7 @@ def test_flower_asks_for_the_password_and_shows_chunk_tasks_by_name(
     )
 
     assert refused.status_code == 401
-    assert {task["name"] for task in tasks} == {"score_chunk"}
+    assert {task["name"] for task in tasks} == {"score_chunks"}
     assert any(job["id"] in task["kwargs"] for task in tasks)
 
 
