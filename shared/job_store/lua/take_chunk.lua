@@ -1,4 +1,5 @@
--- ARGV: worker, process, seconds a chunk may run, then lanes in the order in which they are looked at.
+-- ARGV: worker, process, seconds a chunk may run, then lanes in the order in which they are looked
+-- at, which changes when there would be no bulk work at all.
 -- Leases the next chunk to a process of a live worker: callers take turns, and the jobs of a caller
 -- take turns. A process runs one chunk at a time: what it still holds it never learnt of.
 -- Returns {'leased', lane, job, chunk, token, attempts, plan, input, spec, lost attempts, then pairs
@@ -78,9 +79,13 @@ for i = 1, #held, 2 do
   end
 end
 
-for i = 4, #ARGV do
-  local all_busy, bulk_busy = busy(worker)
-  local may_run = all_busy < processes and (ARGV[i] == 'small' or bulk_busy < most_bulk)
-  if may_run and next_job(ARGV[i]) then return lease(ARGV[i]) end
+local all_busy, bulk_busy = busy(worker)
+if all_busy >= processes then return {'nothing'} end
+local lanes = {unpack(ARGV, 4)}
+-- However many small jobs come, one of the worker's processes goes on with bulk work.
+if all_busy > 0 and bulk_busy == 0 and lanes[2] then lanes[1], lanes[2] = lanes[2], lanes[1] end
+for _, lane in ipairs(lanes) do
+  local may_run = lane == 'small' or bulk_busy < most_bulk
+  if may_run and next_job(lane) then return lease(lane) end
 end
 return {'nothing'}

@@ -53,13 +53,25 @@ def test_a_job_that_comes_late_waits_for_no_more_than_one_turn_of_each_caller(
 
 
 def test_small_jobs_go_first(steps: JobSteps) -> None:
-    bulk = steps.submit(lane=Lane.BULK, chunks=2)
+    steps.submit(lane=Lane.BULK, chunks=9)
+    steps.leased(1)
     small = [steps.submit(lane=Lane.SMALL) for _ in range(2)]
+
+    leases = [steps.leased(process) for process in (2, 3)]
+
+    assert order(leases) == small
+
+
+def test_bulk_work_goes_on_however_many_small_jobs_come(steps: JobSteps) -> None:
+    steps.beat(processes=3, bulk=2)
+    bulk = steps.submit(lane=Lane.BULK, chunks=9)
+    for _ in range(9):
+        steps.submit(lane=Lane.SMALL)
 
     leases = [steps.leased(process) for process in (1, 2, 3)]
 
-    assert order(leases) == [*small, bulk]
-    assert [lease.lane for lease in leases] == [Lane.SMALL, Lane.SMALL, Lane.BULK]
+    assert [lease.lane for lease in leases] == [Lane.SMALL, Lane.BULK, Lane.SMALL]
+    assert leases[1].job_id == bulk
 
 
 def test_a_process_takes_only_from_the_lanes_it_asks_for(steps: JobSteps) -> None:
