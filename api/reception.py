@@ -70,8 +70,9 @@ class Reception:
         except JobEndedError:
             return
         except RowmillError as error:
-            is_broken_off = isinstance(error, UploadIncompleteError | StoreError)
-            is_refused = isinstance(error, InputError | TooMuchQueuedError) and not is_broken_off
+            is_refused = isinstance(error, InputError) and not isinstance(
+                error, UploadIncompleteError
+            )
             code = JobErrorCode.INPUT_REFUSED if is_refused else JobErrorCode.UPLOAD_INCOMPLETE
             with suppress(StoreError):  # nothing can be told to a store that is out of reach
                 self.store.fail(job_id, code, str(error))

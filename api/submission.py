@@ -51,6 +51,15 @@ class Sender:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """The job that answers a request."""
+
+    job: Job
+    is_replayed: bool = False
+    """Whether an earlier request with the same idempotency key made it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Submission:
     """Turns bodies into jobs. Safe to share by threads."""
 
@@ -62,11 +71,8 @@ class Submission:
 
     # --- a body
 
-    def submit(
-        self, options: SubmitOptions, blocks: Iterator[bytes], sender: Sender
-    ) -> tuple[Job, bool]:
-        """Take in a whole body; the job, which may be running or done by then, and whether it is
-        that of an earlier request with the same idempotency key.
+    def submit(self, options: SubmitOptions, blocks: Iterator[bytes], sender: Sender) -> Submitted:
+        """Take in a whole body; the job may be running or done by then.
 
         Nothing is created before the header and the first row are known to be good. What goes
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
@@ -84,7 +90,7 @@ class Submission:
             announced_bytes=sender.announced_bytes,
         )
         if key and (first := self.reception.intake.first_request(key)):
-            return self._first_job(first, request, body=intake), True
+            return self._first_job(first, request, body=intake)
         manifest = self._resolve(options.model)
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, manifest, header, settings=self.settings)
@@ -97,13 +103,13 @@ class Submission:
         terms = _sized(terms, spec, first_chunk, intake, speed)
         with self.reception.job(spec, terms) as job:
             if isinstance(job, FirstRequest):
-                return self._first_job(job, request, body=intake), True
+                return self._first_job(job, request, body=intake)
             job.append(first_chunk)
             for chunk in chunks:
                 speed = self.workers.speed(spec.model_version_id)
                 job.append(chunk)
             job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
-        return self.store.get(job.id), False
+        return Submitted(job=self.store.get(job.id))
 
     def _resolve(self, reference: str) -> Manifest:
         reference = reference or self.settings.default_model
@@ -118,7 +124,7 @@ class Submission:
 
     def _first_job(
         self, first: FirstRequest, request: str, *, body: CsvIntake | None = None
-    ) -> Job:
+    ) -> Submitted:
         """The job that this request made when it was sent first.
 
         A body is read to its end and compared by its checksum. Raises JobGoneError.
@@ -133,13 +139,12 @@ class Submission:
             # A job that ended before its body did has no checksum; what there is of it agrees.
             if job.input_sha256 not in (None, body.sha256):
                 raise IdempotencyKeyReusedError(job.id)
-        return job
+        return Submitted(job=job, is_replayed=True)
 
     # --- failed rows
 
-    def retry(self, job_id: str, model: str | None, sender: Sender) -> tuple[Job, bool]:
-        """A job of the rows of an ended job that failed, and whether an earlier request with the
-        same idempotency key made it. The rows keep their numbers and lines.
+    def retry(self, job_id: str, model: str | None, sender: Sender) -> Submitted:
+        """A job of the rows of an ended job that failed. They keep their numbers and lines.
 
         `model`: a model reference; by default the version that the first job was pinned to.
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
@@ -147,7 +152,7 @@ class Submission:
         """
         key, request = _digest_of(sender.idempotency_key), _sha256(f"{job_id} {model}")
         if key and (first := self.reception.intake.first_request(key)):
-            return self._first_job(first, request), True
+            return self._first_job(first, request)
         parent = self.store.get(job_id)
         if not parent.has_ended:
             raise JobNotFinishedError(job_id, parent.status)
@@ -171,7 +176,7 @@ class Submission:
         )
         with self.reception.job(spec, terms) as job:
             if isinstance(job, FirstRequest):
-                return self._first_job(job, request), True
+                return self._first_job(job, request)
             chunks = chunks_of(
                 self.store.rejects(parent),
                 delimiter=spec.delimiter,
@@ -183,7 +188,7 @@ class Submission:
                 input_bytes += len(data)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
-        return self.store.get(job.id), False
+        return Submitted(job=self.store.get(job.id))
 
 
 def _digest_of(key: str | None) -> str:

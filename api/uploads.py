@@ -37,7 +37,7 @@ class Uploads:
         with self._lock:
             self._job_ids.add(job_id)
             # Not before: the server forks its processes after the application was made.
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._vouch, name="uploads", daemon=True)
                 self._thread.start()
         try:

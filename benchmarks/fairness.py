@@ -11,6 +11,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import requests
 
@@ -53,7 +54,7 @@ class HugeJob:
         self._url = url
         self._rows = rows
         self.seconds = 0.0
-        self.document: dict[str, object] = {}
+        self.document: dict[str, Any] = {}  # JSON as it came
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -70,13 +71,23 @@ class HugeJob:
         began = time.perf_counter()
         headers = {"Content-Type": "text/csv", "Prefer": "wait=60"}
         url = f"{self._url}/jobs?model=line"
-        job = requests.post(url, data=self._body(), headers=headers, timeout=600).json()
-        while job.get("finished_at") is None:
+        answer = requests.post(url, data=self._body(), headers=headers, timeout=600)
+        if not answer.ok:
+            self.document = answer.json()
+            return
+        job = answer.json()
+        while job["finished_at"] is None:
             path = job["urls"]["self"]
             job = requests.get(self._url + path, headers={"Prefer": "wait=60"}, timeout=70).json()
         self.seconds = time.perf_counter() - began
         self.document = job
         requests.delete(self._url + job["urls"]["self"], timeout=60)
+
+    def check(self) -> None:
+        """Nothing was measured beside a job that was refused or went wrong."""
+        counts = self.document.get("counts")
+        if counts != {"total": self._rows, "succeeded": self._rows, "failed": 0, "pending": 0}:
+            raise SystemExit(f"The huge job did not end well: {self.document}")
 
 
 def percentiles_ms(latencies: list[float]) -> tuple[float, float]:
@@ -90,6 +101,8 @@ def main() -> None:
     parser.add_argument("--url", default=os.environ.get("ROWMILL_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--rows", type=int, default=10_000_000)
     options = parser.parse_args()
+    if options.rows % 100_000:
+        parser.error("--rows must be a multiple of 100,000")
 
     measured(options.url, lambda number: number < 20)  # connections and caches warm up
     idle = measured(options.url, lambda number: number < 2 * MIN_SAMPLES)
@@ -97,7 +110,8 @@ def main() -> None:
     while len(beside) < MIN_SAMPLES:
         huge = HugeJob(options.url, options.rows)
         beside += measured(options.url, lambda _, job=huge: job.is_running)  # type: ignore[misc]
-        print(f"huge job: {huge.document.get('counts')} in {huge.seconds:.1f} s")
+        huge.check()
+        print(f"huge job: {options.rows} rows in {huge.seconds:.1f} s")
 
     (idle_p50, idle_p99), (p50, p99) = percentiles_ms(idle), percentiles_ms(beside)
     print(f"{'':24}{'jobs':>6}{'p50 ms':>10}{'p99 ms':>10}")

@@ -40,13 +40,14 @@ def post_worker_init(worker: Any) -> None:
     """Tell the application when the time to finish is nearly over, so that it can say of the
     uploads which don't come to their end that they are broken off."""
     # Uploads are looked after every two seconds.
-    finishing_seconds = worker.cfg.graceful_timeout - 5
-    stopping_since: list[float] = []
+    finishing_seconds = max(0, worker.cfg.graceful_timeout - 5)
+    stopping_since: float | None = None
 
     def is_over() -> bool:
+        nonlocal stopping_since
         if worker.alive:
             return False
-        stopping_since.append(time.monotonic())
-        return stopping_since[-1] - stopping_since[0] >= finishing_seconds
+        stopping_since = stopping_since or time.monotonic()
+        return time.monotonic() - stopping_since >= finishing_seconds
 
     worker.wsgi.extensions[UPLOADS].break_off_when(is_over)

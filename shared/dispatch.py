@@ -30,15 +30,15 @@ def own_queue(worker: str) -> Queue:
 def make_celery(settings: Settings) -> Celery:
     """A Celery app for sending and, in a worker, for receiving. Connects when first used."""
     celery = Celery("rowmill", broker=settings.broker_url)
-    celery.conf.update(_configuration())
+    celery.conf.update(_configuration(settings))
     return celery
 
 
-def _configuration() -> dict[str, Any]:
-    visibility_seconds = 60
+def _configuration(settings: Settings) -> dict[str, Any]:
     return {
         # The job store knows what a worker ran when it died; its message is of no use to anyone.
         "task_acks_late": False,
+        "worker_concurrency": settings.processes,
         "worker_prefetch_multiplier": 1,
         # Results live in the job store; Celery's own would be a second truth.
         "task_ignore_result": True,
@@ -53,14 +53,13 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
         "broker_transport_options": {
-            "visibility_timeout": visibility_seconds,
-            "unacked_mutex_expire": 15,
+            # What a dead worker had received is delivered again, for nothing: let it be soon.
+            "visibility_timeout": 60,
             "socket_timeout": 5,
             "socket_connect_timeout": 3,
             "socket_keepalive": True,
             "health_check_interval": 5,
         },
-        "visibility_timeout": visibility_seconds,
         # Who sends need not insist: a lost message is made up for.
         "task_publish_retry_policy": {
             "max_retries": 1,

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     max_waiting_rows: int = Field(default=100_000_000, ge=1)
     """Rows of all jobs that may wait for their result. Beyond it new jobs are refused."""
 
-    max_chunk_attempts: int = Field(default=50, ge=1)
+    max_chunk_losses: int = Field(default=50, ge=1)
     """Attempts on one chunk that may be lost with their process before its rows are given up. A row
     that kills its process takes about six to find; four times as many lost attempts end the job."""
 
@@ -108,10 +108,15 @@ class Settings(BaseSettings):
     """Least severe log level that is written."""
 
     @property
+    def processes(self) -> int:
+        """Pool processes of a worker: one more than may run bulk, kept for small jobs."""
+        return self.workers + 1
+
+    @property
     def max_job_losses(self) -> int:
         """Attempts of one job that may be lost before it fails: a model that kills its process on
         every row must not go on doing so for hours."""
-        return 4 * self.max_chunk_attempts
+        return 4 * self.max_chunk_losses
 
     @property
     def broker_url(self) -> str:

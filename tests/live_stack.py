@@ -113,7 +113,7 @@ def worker_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Celery worker; it is ready when the API says so."""
     env = env | {"ROWMILL_WORKERS": str(processes)}
-    with process("celery", "-A", "worker.app", "worker", "-P", "prefork", "-c", str(processes + 1),
+    with process("celery", "-A", "worker.app", "worker", "-P", "prefork",
                  "-Q", "work", "-n", f"{name}@%h", "--without-gossip", "--without-mingle", "-E",
                  env=env, log=log) as child:  # fmt: skip
         yield child

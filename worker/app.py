@@ -40,6 +40,8 @@ dispatcher = Dispatcher(app)
 WORKER = f"{socket.gethostname()}/{secrets.token_hex(4)}"
 """Another one at every start: what a killed worker held is not its successor's."""
 
+QUEUE = own_queue(WORKER)
+
 
 @setup_logging.connect(weak=False)
 def configure_logs(**_: Any) -> None:
@@ -85,7 +87,7 @@ def chunk_runner() -> ChunkRunner:
         leases=leases(),
         workers=workers(),
         models=models,
-        max_attempts=settings.max_chunk_attempts,
+        max_losses=settings.max_chunk_losses,
         time_limit_seconds=settings.chunk_time_limit_seconds,
     )
 
@@ -95,10 +97,19 @@ def supervisor() -> Supervisor:
         workers(),
         dispatcher,
         worker=WORKER,
-        queue=own_queue(WORKER),
+        queue=QUEUE,
         bulk_processes=settings.workers,
         stop_seconds=settings.stop_seconds,
     )
+
+
+def stand_back() -> None:
+    """Let this process be the one that others come before, for memory and for cores."""
+    score = Path("/proc/self/oom_score_adj")
+    # Only the system's administrator may lower it, and need not: it is high enough then.
+    if score.exists() and int(score.read_text()) < OOM_SCORE:
+        score.write_text(str(OOM_SCORE))
+    os.nice(NICENESS)
 
 
 @worker_process_init.connect(weak=False)
@@ -106,9 +117,7 @@ def prepare_child(**_: Any) -> None:
     """Make a pool child ready before it gets its first task."""
     for part in (redis, workers, leases, chunk_runner):
         part.cache_clear()
-    if (score := Path("/proc/self/oom_score_adj")).exists():
-        score.write_text(str(OOM_SCORE))
-    os.nice(NICENESS)
+    stand_back()
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
@@ -117,5 +126,11 @@ def prepare_child(**_: Any) -> None:
     prepare_child.limits = threadpool_limits(settings.threads_per_process)  # type: ignore[attr-defined]
 
 
-tasks.register(app, chunk_runner=chunk_runner, leases=leases, holder=holder, dispatcher=dispatcher)
-app.steps["worker"].add(SupervisorStep.bound(supervisor, own_queue(WORKER)))
+tasks.register(
+    app,
+    chunk_runner=chunk_runner,
+    leases=leases,
+    holder=holder,
+    wake=functools.partial(dispatcher.wake, QUEUE),
+)
+app.steps["worker"].add(SupervisorStep.bound(supervisor, QUEUE))

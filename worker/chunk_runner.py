@@ -6,15 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shared.bisection import Rows, Suspicion
 from shared.chunks import ChunkResult, joined
 from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode
+from shared.suspicion import Rows, Suspicion
 from worker.model_cache import ModelCache
-from worker.persistence import persistently
+from worker.outage import persistently
 from worker.predictor import Predictor
 from worker.records import ChunkRecords
 from worker.scoring import Slice
@@ -28,7 +28,7 @@ MIN_MEASURED_ROWS = 20
 MIN_PART_SECONDS = 2.0
 MIN_PART_SHARE = 0.1
 """A part of a chunk that lost a process has twice its share of the chunk's time limit, but at least
-this share of it and so many seconds, so that no single row is condemned for a busy machine."""
+this share of it and so many seconds. A single row has all of it: nothing is left to split."""
 
 
 CHECK_SECONDS = 0.5
@@ -51,7 +51,7 @@ class ChunkRunner:
     leases: Leases
     workers: WorkerRegistry
     models: ModelCache
-    max_attempts: int
+    max_losses: int
     time_limit_seconds: float
 
     def run(self, lease: Lease) -> None:
@@ -60,47 +60,49 @@ class ChunkRunner:
         A model that can't be loaded fails the job.
         """
         try:
-            with time_limit(self.time_limit_seconds):
-                predictor = self._predictor(lease)
+            if lease.losses:
+                self._run_in_parts(lease)
+            else:
+                self._run_at_once(lease)
+        except AttemptOverError as error:
+            self._log(lease, error.outcome)
         except ModelError as error:
             logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
             persistently(self.store.fail)(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
             persistently(self.leases.give_back)(lease)
-            return
-        try:
-            if lease.losses:
-                self._run_in_parts(lease, predictor)
-            else:
-                self._run_at_once(lease, predictor)
-        except AttemptOverError as error:
-            self._log(lease, error.outcome)
 
     def _predictor(self, lease: Lease) -> Predictor:
         spec = lease.spec
         return self.models.get(spec.model_name, spec.model_version, sha256=spec.model_sha256)
 
-    def _run_at_once(self, lease: Lease, predictor: Predictor) -> None:
-        began = time.perf_counter()
-        rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
+    def _run_at_once(self, lease: Lease) -> None:
         everything = Rows(first=0, behind=lease.plan.rows)
         check = self._check(lease, everything, self.time_limit_seconds)
         with time_limit(self.time_limit_seconds):
+            predictor = self._predictor(lease)
+            began = time.perf_counter()
+            rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
             result = rows.score(check=check)
         seconds = time.perf_counter() - began
-        outcome = self._commit(lease, result)
-        if outcome is Outcome.COMMITTED and result.succeeded >= MIN_MEASURED_ROWS:
-            speed = result.succeeded / seconds
-            with suppress(StoreError):  # it only helps to cut better chunks
-                self.workers.record_speed(lease.spec.model_version_id, speed)
+        if self._commit(lease, result) is Outcome.COMMITTED:
+            self._record_speed(lease, result.succeeded, seconds)
 
-    def _run_in_parts(self, lease: Lease, predictor: Predictor) -> None:
+    def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
+        if rows >= MIN_MEASURED_ROWS:
+            with suppress(StoreError):  # it only helps to cut better chunks
+                self.workers.record_speed(lease.spec.model_version_id, rows / seconds)
+
+    def _run_in_parts(self, lease: Lease) -> None:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:
         should this process die as well, the store knows over which rows."""
+        with time_limit(self.time_limit_seconds):
+            predictor = self._predictor(lease)
         records = ChunkRecords(lease.input, lease.spec, rows=lease.plan.rows)
         suspicion = Suspicion(lease.plan.rows, lease.losses)
-        is_given_up = len(lease.losses) >= self.max_attempts
+        is_given_up = len(lease.losses) >= self.max_losses
         results: list[ChunkResult] = []
         done: tuple[Rows | None, ChunkResult | None] = (None, None)
+        scored, scoring_seconds = 0, 0.0
         for part in suspicion.parts():
             if part in lease.parts_done:
                 results.append(lease.parts_done[part])
@@ -115,11 +117,15 @@ class ChunkRunner:
                 begin = persistently(self.leases.begin_part)
                 if why := begin(lease, part, seconds=seconds, done=done[0], result=done[1]):
                     raise AttemptOverError(why)
+                began = time.perf_counter()
                 with time_limit(seconds):
                     result = rows.score(check=self._check(lease, part, seconds))
+                scored += result.succeeded
+                scoring_seconds += time.perf_counter() - began
                 results.append(result)
                 done = (part, result)
-        self._commit(lease, joined(results))
+        if self._commit(lease, joined(results)) is Outcome.COMMITTED:
+            self._record_speed(lease, scored, scoring_seconds)
 
     def _check(self, lease: Lease, part: Rows, seconds: float) -> Callable[[], None]:
         """Raises AttemptOverError, when called, once nobody wants the result any more."""
@@ -139,6 +145,8 @@ class ChunkRunner:
 
     def _part_seconds(self, part_rows: int, chunk_rows: int) -> float:
         limit = self.time_limit_seconds
+        if part_rows == 1:
+            return limit
         share = max(2 * part_rows / chunk_rows, MIN_PART_SHARE)
         return min(limit, max(limit * share, MIN_PART_SECONDS))
 
@@ -163,7 +171,7 @@ class ChunkRunner:
 
 
 CRASHED = (
-    "The process that scored this row died or passed its time limit, each time it was tried; "
+    "The process that scored this row died, or passed its time limit, each time it was tried; "
     "look into the worker's log."
 )
 

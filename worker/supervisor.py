@@ -95,8 +95,9 @@ class Supervisor:
         pulse = self._beat(alive, 0 if self._stopping_since is not None else ready)
         for what, of in self._registry.sweep():
             logger.warning("swept", extra={"what": what, "of": of})
-        if pulse.could_run:
+        for _ in range(pulse.could_run):
             self._dispatcher.wake(self._queue)
+        if pulse.could_run:
             # Not before: who could not be woken has missed nothing.
             self._waking_since = waking_since or self._clock()
 
@@ -104,7 +105,8 @@ class Supervisor:
         pulse = self._registry.beat(
             self._worker,
             processes=ready,
-            bulk_processes=min(ready, self._bulk_processes),
+            # While one of them starts anew, it is bulk that does without.
+            bulk_processes=min(max(1, ready - 1), self._bulk_processes) if ready else 0,
             alive=alive,
         )
         self._is_running = pulse.running > 0

@@ -7,13 +7,13 @@ from contextlib import suppress
 
 from celery import Celery
 
-from shared.bisection import LossReason
-from shared.dispatch import SCORE_CHUNKS, Dispatcher
+from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreError
 from shared.job_store.leases import Holder, Leases
 from shared.jobs import Lane
+from shared.suspicion import LossReason
 from worker.chunk_runner import ChunkRunner
-from worker.persistence import persistently
+from worker.outage import persistently
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,10 @@ def register(
     chunk_runner: Callable[[], ChunkRunner],
     leases: Callable[[], Leases],
     holder: Callable[[], Holder],
-    dispatcher: Dispatcher,
+    wake: Callable[[], None],
 ) -> None:
-    """Define the task on `celery`. Each callable gives this process's own part."""
+    """Define the task on `celery`. Each callable gives this process's own part; `wake` makes one
+    of the same worker run the task again."""
 
     @celery.task(name=SCORE_CHUNKS)
     def score_chunks(*, job_id: str = "") -> None:  # noqa: ARG001
@@ -58,6 +59,7 @@ def register(
         began = time.monotonic()
         while run_next(leases(), chunk_runner(), holder()):
             if time.monotonic() - began > TASK_SECONDS:
-                with suppress(StoreError):  # the supervisor will wake this worker
-                    dispatcher.wake()
-                return
+                # A server without memory for a message has work that would free some.
+                with suppress(StoreError):
+                    wake()
+                    return

@@ -6,7 +6,7 @@ from api import representations
 from api.bodies import csv_blocks, json_text
 from api.query import JobListQuery, RetryOrder, parse_order, parse_query
 from api.specification import SubmitOptions
-from api.submission import Sender, Submission
+from api.submission import Sender, Submission, Submitted
 from api.waiting import WaitingRoom
 from shared.job_store.store import JobFilter, JobStore
 from shared.jobs import Job
@@ -24,18 +24,18 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         options = parse_query(SubmitOptions, request.args)
         limit = submission.settings.max_body_bytes
         blocks = csv_blocks(request.stream, request.headers, limit_bytes=limit)
-        return _created(*submission.submit(options, blocks, _sender()))
+        return _created(submission.submit(options, blocks, _sender()))
 
     @routes.post("/jobs/<job_id>/retry")
     def retry(job_id: str) -> Response:
         order = parse_order(RetryOrder, json_text(request.stream, request.headers))
-        return _created(*submission.retry(job_id, order.model, _sender()))
+        return _created(submission.retry(job_id, order.model, _sender()))
 
-    def _created(job: Job, is_repeated: bool) -> Response:
-        job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
+    def _created(submitted: Submitted) -> Response:
+        job, applied = waiting_room.wait(submitted.job, request.headers.get("Prefer", ""))
         response = _job_response(job, applied, status=202)
         response.headers["Location"] = f"/jobs/{job.id}"
-        if is_repeated:
+        if submitted.is_replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 

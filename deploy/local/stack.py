@@ -112,8 +112,6 @@ class Stack:
             "ROWMILL_RUN_DIR": str(self.run_dir),
             "ROWMILL_MODELS_DIR": str(settings.models_dir.absolute()),
             "ROWMILL_WORKERS": str(settings.workers),
-            # One more is kept for small jobs.
-            "ROWMILL_PROCESSES": str(settings.workers + 1),
             "ROWMILL_THREADS_PER_PROCESS": str(settings.threads_per_process),
             "ROWMILL_FLOWER_PORT": str(settings.flower_port),
             "ROWMILL_BROKER_URL": settings.broker_url,

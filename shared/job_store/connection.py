@@ -19,8 +19,16 @@ TIMEOUT_SECONDS = 5.0
 """A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
 
 
-CANNOT_WRITE = ("MISCONF", "READONLY", "You can't write against a read only replica")
-"""How answers of a server begin that is there but takes no writes: disk full, or a replica."""
+CANNOT_WRITE = (
+    "MISCONF",
+    "READONLY",
+    "You can't write against a read only replica",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "BUSY",
+)
+"""How answers of a server begin that is there but takes no writes for now: its disk is full, it is
+a replica or has too few of them, or a script keeps it busy."""
 
 
 def connect(url: str) -> Redis:

@@ -98,7 +98,7 @@ class JobIntake:
         )
         outcome = answer[0].decode()
         if outcome == "busy":
-            _, excess_rows, _, rate = answer
+            _, excess_rows, rate = answer
             raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
         if outcome == "never":
             raise JobTooLargeError(answer[1])

@@ -24,9 +24,9 @@
 | deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
 | uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
 |                       |         | API counts as dead (ms)              |              |         |
-| ready:{lane}          | list    | callers with jobs that have chunks   | a week       | both    |
+| ready:{lane}          | list    | callers with jobs that have chunks   | sweep        | both    |
 |                       |         | to run, in the order of their turns  |              |         |
-| ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | a week       | both    |
+| ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | sweep        | both    |
 | workers               | hash    | worker → `last seen (ms) processes   | sweep        | workers |
 |                       |         | bulk processes`                      |              |         |
 | leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |

@@ -7,14 +7,15 @@ answer in time, and every one may be repeated after a lost answer.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from redis import Redis
 
-from shared.bisection import LostAttempt, Rows, parse_losses
 from shared.chunks import ChunkPlan, ChunkResult
 from shared.job_store import records
 from shared.job_store.scripts import Scripts
 from shared.jobs import JobSpec, Lane
+from shared.suspicion import LossReason, LostAttempt, Rows, parse_losses
 
 GRACE_SECONDS = 15.0
 """A lease outlasts the time limit of its rows by so much: for reading, writing and a busy machine.
@@ -76,22 +77,13 @@ class Leases:
         )
         if answer[0] != b"leased":
             return None
-        _, lane, job_id, _, token, attempt, plan, data, spec, losses, *parts = answer
-        return Lease(
-            holder=holder,
-            lane=Lane(lane.decode()),
-            job_id=job_id.decode(),
-            spec=records.parse_spec(spec),
-            plan=records.parse_plan(plan),
-            token=token,
-            attempt=attempt,
-            input=data,
-            losses=tuple(parse_losses(losses.decode())),
-            parts_done={
-                Rows.parse(rows.decode()): records.parse_result(result)
-                for rows, result in zip(parts[::2], parts[1::2], strict=True)
-            },
-        )
+        try:
+            return _lease(holder, answer[1:])
+        except ValueError:
+            # Written by another version, say. Counted as lost, so that nobody tries it for ever.
+            _, _, job_id, chunk, token, *_ = answer
+            self._return(holder, job_id, chunk, token=token, reason=LossReason.DIED)
+            raise
 
     def begin_part(
         self,
@@ -142,13 +134,35 @@ class Leases:
 
         `reason`: a LossReason if the attempt is to count as lost.
         """
+        return self._return(
+            lease.holder, lease.job_id, lease.plan.number, token=lease.token, reason=reason
+        )
+
+    def _return(
+        self, holder: Holder, job_id: str | bytes, chunk: int | bytes, *, token: int, reason: str
+    ) -> bool:
         answer = self._scripts.run(
-            "return_chunk",
-            lease.holder.worker,
-            lease.job_id,
-            lease.plan.number,
-            lease.token,
-            reason,
-            self._max_job_losses,
+            "return_chunk", holder.worker, job_id, chunk, token, reason, self._max_job_losses
         )
         return bool(answer)
+
+
+# Any: the script's answer as redis-py gives it.
+def _lease(holder: Holder, answer: Sequence[Any]) -> Lease:
+    """Raises ValueError for what was not written by this version."""
+    lane, job_id, _, token, attempt, plan, data, spec, losses, parts = answer
+    return Lease(
+        holder=holder,
+        lane=Lane(lane.decode()),
+        job_id=job_id.decode(),
+        spec=records.parse_spec(spec),
+        plan=records.parse_plan(plan),
+        token=token,
+        attempt=attempt,
+        input=data,
+        losses=tuple(parse_losses(losses.decode())),
+        parts_done={
+            Rows.parse(rows.decode()): records.parse_result(result)
+            for rows, result in zip(parts[::2], parts[1::2], strict=True)
+        },
+    )

@@ -18,7 +18,7 @@
 | is_received, input_…           | close_input                                         |
 | is_ready                       | the scripts: the job is in its caller's line        |
 | chunks_taken                   | take_chunk: chunks that were leased at least once   |
-| attempts_lost                  | beat, sweep, return_chunk                           |
+| attempts_lost, attempts_died   | beat, sweep, return_chunk                           |
 | chunks_done, succeeded, failed | commit_chunk                                        |
 | error_code, error_detail       | the script that ended the job                       |
 """

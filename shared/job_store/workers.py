@@ -29,8 +29,8 @@ SPEEDS_KEPT_SECONDS = 30 * 24 * 3600
 class Pulse:
     """What a worker learns by its heartbeat."""
 
-    could_run: bool
-    """Something waits that the worker has an idle process for."""
+    could_run: int
+    """Idle processes that could run something which waits."""
     running: int
     """Chunks that its processes run."""
     given_back: tuple[str, ...]
@@ -57,9 +57,7 @@ class WorkerRegistry:
         could_run, running, *given_back = self._scripts.run(
             "beat", worker, processes, bulk_processes, self._max_job_losses, *alive
         )
-        return Pulse(
-            could_run=bool(could_run), running=running, given_back=tuple(texts(given_back))
-        )
+        return Pulse(could_run=could_run, running=running, given_back=tuple(texts(given_back)))
 
     def leave(self, worker: str) -> list[str]:
         """Sign off; returns `job chunk` of what it still ran and others may run now."""
@@ -84,11 +82,11 @@ class WorkerRegistry:
         now, seen = self._seen()
         return sum(count for at, count in seen.values() if self._lives(now, at))
 
-    def is_live(self, node: str) -> bool:
-        """Whether a worker of this Celery node name was heard of lately."""
+    def is_live(self, host: str) -> bool:
+        """Whether a worker on this host was heard of lately."""
         now, seen = self._seen()
         return any(
-            worker.partition("/")[0] == node and self._lives(now, at)
+            worker.partition("/")[0] == host and self._lives(now, at)
             for worker, (at, _) in seen.items()
         )
 
@@ -104,9 +102,7 @@ class WorkerRegistry:
             pipe.time()
             pipe.hgetall(keys.WORKERS)
             (seconds, microseconds), found = pipe.execute()
-        told = {
-            text(name): value.split() for name, value in found.items() if value.count(b" ") == 2
-        }
+        told = {text(name): value.split() for name, value in found.items()}
         now = seconds + microseconds / 1_000_000
         return now, {name: (int(at) / 1000, int(n)) for name, (at, n, _) in told.items()}
 

@@ -26,7 +26,7 @@ ANSWER_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 2.0
 """A `Retry-After` beyond this is cut: the suite has not the time that a real caller has."""
 
-RETRIED_STATUSES = {409, 429, 500, 502, 503, 504}
+RETRIED_STATUSES = {409, 429, 502, 503, 504}
 """409: the first attempt with the same key is still arriving."""
 
 CONNECTION_ERRORS = (

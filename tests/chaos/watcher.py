@@ -101,7 +101,7 @@ class Watcher:
             return
         if answer.status_code == 200:
             self._take(accepted, answer.json())
-        elif answer.status_code < 500:
+        elif answer.status_code not in (502, 503, 504):
             self._complain(accepted, f"GET answered {answer.status_code} {answer.text}")
             self._stopping.wait(1.0)  # it will be asked again: no thousand complaints
         else:

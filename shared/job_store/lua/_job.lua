@@ -113,13 +113,11 @@ end
 -- Put the job at the end of its caller's line, and the caller at the end of the ring of callers. A
 -- caller is in the ring as long as it has a line.
 local function make_ready()
-  local lane, caller, seconds = get('lane'), get('caller'), number('active_seconds')
+  local lane, caller = get('lane'), get('caller')
   local ring, line = string.format(READY, lane), string.format(READY_JOBS, lane, caller)
   if call('HSETNX', RECORD, 'is_ready', 1) == 1 and call('RPUSH', line, ID) == 1 then
     call('RPUSH', ring, caller)
   end
-  call('EXPIRE', line, seconds)
-  call('EXPIRE', ring, seconds)
 end
 
 local function has_ready(lane)
@@ -129,16 +127,25 @@ end
 -- What a worker said of itself: when it was last seen, its processes, and how many may run bulk.
 local function parse_worker(text)
   local at, processes, bulk = string.match(text, '^(%d+) (%d+) (%d+)$')
-  return tonumber(at) or 0, tonumber(processes) or 0, tonumber(bulk) or 0
+  return tonumber(at), tonumber(processes), tonumber(bulk)
+end
+
+-- Call `f` with job, chunk, process, token, lane and deadline of every lease of a worker.
+local function each_lease(worker, f)
+  local held = call('HGETALL', string.format(LEASES, worker))
+  for i = 1, #held, 2 do
+    local id, chunk = string.match(held[i], '^(%S+) (%d+)$')
+    f(id, chunk, string.match(held[i + 1], '^(%S+) (%d+) (%S+) (%d+)$'))
+  end
 end
 
 -- How many processes of a worker run something, and how many of them bulk.
 local function busy(worker)
   local all, bulk = 0, 0
-  for _, lease in ipairs(call('HVALS', string.format(LEASES, worker))) do
+  each_lease(worker, function(_, _, _, _, lane)
     all = all + 1
-    if string.find(lease, ' bulk ', 1, true) then bulk = bulk + 1 end
-  end
+    if lane == 'bulk' then bulk = bulk + 1 end
+  end)
   return all, bulk
 end
 
@@ -177,9 +184,12 @@ local function give_back(worker, chunk, token, reason, max_lost)
     local rows = call('HGET', CHUNKS, chunk .. ':running') or ''
     local lost = call('HGET', CHUNKS, chunk .. ':lost') or ''
     call('HSET', CHUNKS, chunk .. ':lost', lost .. reason .. ' ' .. rows .. '\n')
-    if call('HINCRBY', RECORD, 'attempts_lost', 1) > max_lost then
+    call('HINCRBY', RECORD, 'attempts_lost', 1)
+    -- Machines that vanish are as a rule not the job's fault, however many they are.
+    if reason == 'died' and call('HINCRBY', RECORD, 'attempts_died', 1) > max_lost then
       finish('failed', 'attempts_exhausted',
-        'Chunk ' .. chunk .. ' was given up; ' .. max_lost .. ' attempts had been lost before.')
+        'The job was given up at chunk ' .. chunk .. '; ' .. max_lost
+        .. ' attempts had been lost before.')
       return true
     end
   end

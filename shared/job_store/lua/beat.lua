@@ -1,23 +1,24 @@
 -- ARGV: worker, its processes, how many of them may run bulk, most attempts a job may lose, then its
 -- live processes. Says that the worker lives, and gives back what its dead processes ran.
--- Returns {1 if the worker could run something that waits, else 0, chunks it runs, then `job chunk` of
--- those given back}.
-local worker, leases = ARGV[1], string.format(LEASES, ARGV[1])
-call('HSET', WORKERS, worker, table.concat({string.format('%d', NOW), ARGV[2], ARGV[3]}, ' '))
-local lives = {}
+-- Returns {how many of its idle processes could run something that waits, chunks it runs, then `job chunk`
+-- of those given back}.
+local worker, processes, bulk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+call('HSET', WORKERS, worker, table.concat({string.format('%d', NOW), processes, bulk}, ' '))
+local lives, given_back = {}, {}
 for i = 5, #ARGV do lives[ARGV[i]] = true end
-local held, given_back = call('HGETALL', leases), {}
-for i = 1, #held, 2 do
-  local process, token = string.match(held[i + 1], '^(%S+) (%d+) ')
-  if not lives[process] then
-    local id, chunk = string.match(held[i], '^(%S+) (%d+)$')
-    open(id)
-    if give_back(worker, chunk, token, 'died', tonumber(ARGV[4])) then
-      given_back[#given_back + 1] = held[i]
-    end
+each_lease(worker, function(id, chunk, process, token)
+  if lives[process] then return end
+  open(id)
+  if give_back(worker, chunk, token, 'died', tonumber(ARGV[4])) then
+    given_back[#given_back + 1] = lease_field(chunk)
   end
-end
+end)
 local all_busy, bulk_busy = busy(worker)
-local could_run = all_busy < tonumber(ARGV[2])
-  and (has_ready('small') or (bulk_busy < tonumber(ARGV[3]) and has_ready('bulk')))
-return {could_run and 1 or 0, all_busy, unpack(given_back)}
+local idle = processes - all_busy
+local could_run = 0
+if has_ready('small') then
+  could_run = idle
+elseif has_ready('bulk') then
+  could_run = math.min(idle, bulk - bulk_busy)
+end
+return {math.max(0, could_run), all_busy, unpack(given_back)}

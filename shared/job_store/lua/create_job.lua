@@ -2,7 +2,7 @@
 -- to bring, most rows waiting, share of memory that may be promised, seconds an upload may be silent,
 -- then pairs of field and value of the new record.
 -- Returns {'created'}; {'exists'} for an id that is taken; {'taken', job, fingerprint} for a key that
--- made a job before; {'busy', rows too many, bytes too many, rows/s} where there is too much work;
+-- made a job before; {'busy', rows to be done before, rows/s} where there is too much work;
 -- {'never', most bytes} for what would be too much for an empty server, too.
 open(ARGV[1])
 if call('EXISTS', RECORD) == 1 then return {'exists'} end
@@ -22,7 +22,9 @@ local excess_rows = waiting_rows + rows - tonumber(ARGV[6])
 local excess_bytes = most > 0 and used + promised_bytes + bytes - most * tonumber(ARGV[7]) or 0
 -- A service with nothing to do takes one job of any size that the other bounds allow.
 if (excess_rows > 0 and waiting_rows > 0) or excess_bytes > 0 then
-  return {'busy', math.max(0, math.ceil(excess_rows)), math.max(0, math.ceil(excess_bytes)),
+  -- What waits makes room as it is done, each row about as much as any other.
+  local rows_of_bytes = promised_bytes > 0 and excess_bytes * waiting_rows / promised_bytes or 0
+  return {'busy', math.max(0, math.ceil(excess_rows), math.ceil(rows_of_bytes)),
     call('HGET', BACKLOG, 'rate') or ''}
 end
 call('HSET', RECORD, 'status', 'receiving', 'created_at_ms', NOW, unpack(ARGV, 9))

@@ -3,27 +3,45 @@
 -- Returns pairs of what was done and to what: 'vanished' | 'overdue', `job chunk`; 'deadline_exceeded' |
 -- 'upload_incomplete' | 'expired', job; 'dead', worker.
 if not call('SET', SWEEP, 1, 'NX', 'PX', 900) then return {} end
-local done, most_lost, most = {}, tonumber(ARGV[2]), tonumber(ARGV[3])
+local done, silence = {}, tonumber(ARGV[1])
+local most_lost, most = tonumber(ARGV[2]), tonumber(ARGV[3])
 local function note(what, id)
   done[#done + 1] = what
   done[#done + 1] = id
 end
 
--- Leases of dead workers, and those that outlived what they were given.
 local seen = call('HGETALL', WORKERS)
+
+-- While nobody swept, as a rule because Redis was out of reach, nobody could beat or vouch either.
+-- That time is held against none.
+local sampled_at = tonumber(call('HGET', BACKLOG, 'sampled_at_ms')) or NOW
+local gap = NOW - sampled_at
+if gap > silence / 2 then
+  for i = 1, #seen, 2 do
+    local at, processes, bulk = parse_worker(seen[i + 1])
+    at = string.format('%d', math.min(NOW, at + gap))
+    seen[i + 1] = table.concat({at, processes, bulk}, ' ')
+    call('HSET', WORKERS, seen[i], seen[i + 1])
+    each_lease(seen[i], function(id, chunk, process, token, lane, deadline)
+      open(id)
+      deadline = string.format('%d', deadline + gap)
+      call('HSET', string.format(LEASES, seen[i]), lease_field(chunk),
+        table.concat({process, token, lane, deadline}, ' '))
+    end)
+  end
+  for _, id in ipairs(call('ZRANGE', UPLOADS, 0, -1)) do call('ZINCRBY', UPLOADS, gap, id) end
+end
+
+-- Leases of dead workers, and those that outlived what they were given.
 for i = 1, #seen, 2 do
   local worker, at = seen[i], parse_worker(seen[i + 1])
-  local is_dead = NOW - at > tonumber(ARGV[1])
-  local held = call('HGETALL', string.format(LEASES, worker))
-  for j = 1, #held, 2 do
-    local token, deadline = string.match(held[j + 1], '^%S+ (%d+) %S+ (%d+)$')
-    if is_dead or tonumber(deadline) < NOW then
-      local id, chunk = string.match(held[j], '^(%S+) (%d+)$')
-      open(id)
-      local reason = is_dead and 'vanished' or 'overdue'
-      if give_back(worker, chunk, token, reason, most_lost) then note(reason, held[j]) end
-    end
-  end
+  local is_dead = NOW - at > silence
+  each_lease(worker, function(id, chunk, _, token, _, deadline)
+    if not is_dead and tonumber(deadline) >= NOW then return end
+    open(id)
+    local reason = is_dead and 'vanished' or 'overdue'
+    if give_back(worker, chunk, token, reason, most_lost) then note(reason, lease_field(chunk)) end
+  end)
   if is_dead then
     call('HDEL', WORKERS, worker)
     note('dead', worker)
@@ -34,23 +52,20 @@ local function over(zset)
   return call('ZRANGE', zset, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, most)
 end
 
-for _, id in ipairs(over(DEADLINES)) do
-  open(id)
-  call('ZREM', DEADLINES, id)
-  if not closed() then
-    finish('failed', 'deadline_exceeded', 'The job did not end within its deadline.')
-    note('deadline_exceeded', id)
+local function fail_those_over(zset, code, detail)
+  for _, id in ipairs(over(zset)) do
+    open(id)
+    call('ZREM', zset, id)
+    if not closed() then
+      finish('failed', code, detail)
+      note(code, id)
+    end
   end
 end
 
-for _, id in ipairs(over(UPLOADS)) do
-  open(id)
-  call('ZREM', UPLOADS, id)
-  if not closed() then
-    finish('failed', 'upload_incomplete', 'The server that took the body in is gone; send it again.')
-    note('upload_incomplete', id)
-  end
-end
+fail_those_over(DEADLINES, 'deadline_exceeded', 'The job did not end within its deadline.')
+fail_those_over(UPLOADS, 'upload_incomplete',
+  'Nobody vouches for the upload any more, so its server is gone; send it again.')
 
 for _, id in ipairs(over(EXPIRIES)) do
   open(id)
@@ -62,8 +77,8 @@ end
 -- How fast rows are done, as a mean that forgets within about ten seconds.
 local rows_done = tonumber(call('HGET', BACKLOG, 'done')) or 0
 local before = tonumber(call('HGET', BACKLOG, 'sampled_done')) or rows_done
-local seconds = (NOW - (tonumber(call('HGET', BACKLOG, 'sampled_at_ms')) or NOW - 1000)) / 1000
-local rate = math.max(0, rows_done - before) / math.max(seconds, 0.001)
+local seconds = math.max(gap, 1) / 1000
+local rate = math.max(0, rows_done - before) / seconds
 local share = math.min(1, 0.1 * seconds)
 rate = share * rate + (1 - share) * (tonumber(call('HGET', BACKLOG, 'rate')) or rate)
 call('HSET', BACKLOG, 'sampled_done', rows_done, 'sampled_at_ms', NOW, 'rate',

@@ -2,8 +2,8 @@
 -- at, which changes when there would be no bulk work at all.
 -- Leases the next chunk to a process of a live worker: callers take turns, and the jobs of a caller
 -- take turns. A process runs one chunk at a time: what it still holds it never learnt of.
--- Returns {'leased', lane, job, chunk, token, attempts, plan, input, spec, lost attempts, then pairs
--- of rows and result of parts done}, or {'nothing'}; {'unknown'} for a worker not heard of.
+-- Returns {'leased', lane, job, chunk, token, attempts, plan, input, spec, lost attempts, pairs of
+-- rows and result of parts done}, or {'nothing'}; {'unknown'} for a worker not heard of.
 local worker = ARGV[1]
 local seen = call('HGET', WORKERS, worker)
 if not seen then return {'unknown'} end
@@ -66,18 +66,14 @@ local function lease(lane)
   if get('status') == 'queued' then call('HSET', RECORD, 'status', 'running') end
   renew()
   return {'leased', lane, ID, chunk, token, attempts, plan, call('HGET', INPUTS, chunk), get('spec'),
-    lost, unpack(parts_done(chunk))}
+    lost, parts_done(chunk)}
 end
 
-local held = call('HGETALL', string.format(LEASES, worker))
-for i = 1, #held, 2 do
-  local process, token = string.match(held[i + 1], '^(%S+) (%d+) ')
-  if process == ARGV[2] then
-    local id, chunk = string.match(held[i], '^(%S+) (%d+)$')
-    open(id)
-    give_back(worker, chunk, token, 'returned')
-  end
-end
+each_lease(worker, function(id, chunk, process, token)
+  if process ~= ARGV[2] then return end
+  open(id)
+  give_back(worker, chunk, token, 'returned')
+end)
 
 local all_busy, bulk_busy = busy(worker)
 if all_busy >= processes then return {'nothing'} end

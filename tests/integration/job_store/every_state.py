@@ -1,9 +1,9 @@
 """A server that holds a job in every state, and everything that can be written about one."""
 
-from shared.bisection import LossReason, Rows
 from shared.chunks import RejectedRows
 from shared.job_store import keys
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
+from shared.suspicion import LossReason, Rows
 from tests.factories import make_result, make_spec
 from tests.job_steps import JobSteps
 

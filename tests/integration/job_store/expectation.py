@@ -36,6 +36,7 @@ class ExpectedJob:
     """Of its end; empty while it has none."""
     is_gone: bool = False
     losses: int = 0
+    deaths: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -228,7 +229,8 @@ class Expectation:
         attempt.chunk.held_by = None
         if reason != "returned":
             attempt.job.losses += 1
-            if attempt.job.losses > self._max_losses:
+            attempt.job.deaths += reason == "died"
+            if reason == "died" and attempt.job.deaths > self._max_losses:
                 attempt.job.end("failed")
 
     def release_unless_valid(self, attempt: Attempt) -> None:

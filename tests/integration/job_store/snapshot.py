@@ -128,9 +128,7 @@ class Snapshot:
 
     def check_lifetimes(self) -> None:
         lasting = {key for key, seconds in self.lifetimes.items() if seconds < 0}
-        assert {
-            key for key in lasting if key.startswith(("job:", "ready:", "idempotency:"))
-        } == set()
+        assert {key for key in lasting if key.startswith(("job:", "idempotency:"))} == set()
 
 
 def numbers(job: ExpectedJob) -> set[str]:

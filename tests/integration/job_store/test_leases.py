@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.bisection import LossReason, LostAttempt, Rows
 from shared.job_store import keys
 from shared.job_store.leases import Lease, Outcome
 from shared.jobs import JobStatus
+from shared.suspicion import LossReason, LostAttempt, Rows
 from tests.factories import MAX_JOB_LOSSES
 from tests.job_steps import WORKER, JobSteps, lease_field
 
@@ -262,11 +262,21 @@ def test_a_job_that_loses_too_many_attempts_is_given_up(steps: JobSteps) -> None
     assert steps.take() is None
 
 
-@pytest.mark.parametrize("loses", ["process died", "worker dead", "overdue", "crashed"])
-def test_every_way_of_losing_counts_towards_giving_up(steps: JobSteps, loses: str) -> None:
+@pytest.mark.parametrize(
+    ("loses", "code"),
+    [
+        ("process died", "attempts_exhausted"),
+        ("crashed", "attempts_exhausted"),
+        ("worker dead", None),
+        ("overdue", None),
+    ],
+)
+def test_a_job_is_given_up_for_deaths_and_not_for_machines_that_vanish(
+    steps: JobSteps, loses: str, code: str | None
+) -> None:
     job_id = steps.submit()
-    steps.redis.hset(keys.record(job_id), "attempts_lost", MAX_JOB_LOSSES)
+    steps.redis.hset(keys.record(job_id), "attempts_died", MAX_JOB_LOSSES)
 
     LOSES[loses](steps, steps.leased())
 
-    assert steps.store.get(job_id).error_code == "attempts_exhausted"
+    assert steps.store.get(job_id).error_code == code

@@ -1,9 +1,9 @@
 """The journal of a chunk scored in parts: what is done stays done, and deaths tell where."""
 
-from shared.bisection import LossReason, LostAttempt, Rows
 from shared.chunks import ChunkResult, RejectedRows
 from shared.job_store import keys
 from shared.job_store.leases import Lease, Outcome
+from shared.suspicion import LossReason, LostAttempt, Rows
 from tests.job_steps import JobSteps, lease_field
 
 FIRST = Rows(first=0, behind=4)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from shared.bisection import Rows
 from shared.chunks import ChunkResult, RejectedRows
 from shared.errors import JobError, StoreUnavailableError
 from shared.job_store.connection import connect
@@ -16,6 +15,7 @@ from shared.job_store.leases import Holder, Leases
 from shared.job_store.store import JobFilter, JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import Job, JobStatus, JobTerms, Lane, new_job_id
+from shared.suspicion import Rows
 from tests.factories import make_intake, make_plan, make_result, make_spec
 from tests.job_steps import JobSteps
 from tests.waiting import wait_until

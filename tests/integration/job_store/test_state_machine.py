@@ -19,12 +19,12 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from shared.bisection import LossReason
 from shared.job_store import keys
 from shared.job_store.leases import Holder, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
+from shared.suspicion import LossReason
 from tests.factories import make_intake, make_plan, make_spec
 from tests.integration.job_store.expectation import Attempt, Expectation, ExpectedJob
 from tests.integration.job_store.snapshot import Snapshot

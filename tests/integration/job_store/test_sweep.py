@@ -6,7 +6,9 @@ import pytest
 from redis import Redis
 
 from shared.job_store import keys, workers
+from shared.job_store.leases import Outcome
 from shared.job_store.workers import WorkerRegistry
+from shared.jobs import JobStatus
 from tests.factories import MAX_JOB_LOSSES
 from tests.integration.job_store.every_state import jobs_in_every_state
 from tests.job_steps import WORKER, JobSteps, lease_field
@@ -74,7 +76,7 @@ def test_a_worker_taken_for_dead_comes_back_by_its_next_beat(steps: JobSteps) ->
 
     pulse = steps.beat(alive=[1])
 
-    assert (pulse.could_run, pulse.running, pulse.given_back) == (True, 0, ())
+    assert (pulse.could_run > 0, pulse.running, pulse.given_back) == (True, 0, ())
     assert steps.commit(late) == "stale"
     assert steps.run() == "committed"
 
@@ -188,6 +190,7 @@ def test_nothing_is_left_in_the_server_when_all_jobs_have_expired(steps: JobStep
     everything_with_a_lifetime_is_over(steps)
     steps.sweep()
     steps.beat(alive=[])
+    assert steps.take() is None  # who comes to take something finds that nobody is in line
     steps.registry.leave(WORKER)
     steps.redis.delete(keys.SWEEP)
 
@@ -227,3 +230,53 @@ def test_a_lease_of_a_worker_that_is_dead_and_overdue_is_lost_once(steps: JobSte
 
     assert steps.sweep() == [("vanished", lease_field(lease)), ("dead", WORKER)]
     assert steps.store.get(job_id).attempts_lost == 1
+
+
+def test_what_nobody_could_do_while_redis_was_away_is_held_against_none(steps: JobSteps) -> None:
+    """Two workers and an upload were silent for the same time, and one of the workers is first."""
+    receiving = steps.create()
+    steps.append(receiving)
+    steps.beat("a", alive=[1])
+    steps.beat("b", alive=[1])
+    leases = [steps.leased(worker="a")]
+    steps.submit()
+    leases.append(steps.leased(worker="b"))
+    steps.sweep()
+    pass_unswept(steps, seconds=60)
+
+    steps.beat("a", alive=[1])
+    assert steps.sweep() == []
+
+    assert steps.store.get(receiving).status is JobStatus.RECEIVING
+    assert [steps.commit(lease) for lease in leases] == [Outcome.COMMITTED] * 2
+    assert steps.registry.counters() == {}
+
+
+def test_who_is_silent_after_redis_has_come_back_is_dead_all_the_same(steps: JobSteps) -> None:
+    steps.beat("a", alive=[1])
+    steps.beat("b", alive=[1])
+    steps.submit()
+    steps.leased(worker="b")
+    steps.sweep()
+    pass_unswept(steps, seconds=60)
+    steps.beat("a", alive=[1])
+    steps.sweep()
+
+    steps.silence("b")
+
+    assert ("dead", "b") in steps.sweep()
+
+
+def pass_unswept(steps: JobSteps, *, seconds: int) -> None:
+    """Let time go by in which nobody could reach the server: all that it noted is older."""
+    redis, milliseconds = steps.redis, seconds * 1000
+    for worker, value in redis.hgetall(keys.WORKERS).items():
+        at, _, rest = value.decode().partition(" ")
+        redis.hset(keys.WORKERS, worker, f"{int(at) - milliseconds} {rest}")
+    for key in redis.scan_iter(keys.leases("*")):
+        for field, value in redis.hgetall(key).items():
+            head, _, deadline = value.decode().rpartition(" ")
+            redis.hset(key, field, f"{head} {int(deadline) - milliseconds}")
+    for job_id, score in redis.zrange(keys.UPLOADS, 0, -1, withscores=True):
+        redis.zadd(keys.UPLOADS, {job_id: score - milliseconds})
+    redis.hincrby(keys.BACKLOG, "sampled_at_ms", -milliseconds)

@@ -39,6 +39,6 @@ def runner(steps: JobSteps, models: ModelCache) -> ChunkRunner:
         leases=steps.leases,
         workers=steps.registry,
         models=models,
-        max_attempts=8,
+        max_losses=8,
         time_limit_seconds=60,
     )

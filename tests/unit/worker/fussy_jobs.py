@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from shared.bisection import LossReason, Rows
 from shared.jobs import JobTerms, new_job_id
 from shared.model_repository import ModelRepository
+from shared.suspicion import LossReason, Rows
 from tests.factories import make_plan, make_spec
 from tests.job_steps import JobSteps
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.bisection import LossReason, Rows
 from shared.chunks import ChunkResult
 from shared.job_store.leases import Lease, Outcome
 from shared.jobs import JobStatus
+from shared.suspicion import LossReason, Rows
 from tests.job_steps import JobSteps
 from tests.unit.worker.fussy_jobs import BODY, lose, submit, texts
 from worker.chunk_runner import ChunkRunner, slice_of

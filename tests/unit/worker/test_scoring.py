@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.bisection import Rows
 from shared.chunks import ChunkResult, joined
 from shared.job_store.leases import Holder, Lease
 from shared.jobs import Lane
 from shared.model_repository import ModelRepository
 from shared.signature import OutputKind
+from shared.suspicion import Rows
 from tests.factories import make_plan, make_spec
 from worker.chunk_runner import slice_of
 from worker.model_cache import ModelCache

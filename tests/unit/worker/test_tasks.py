@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.bisection import LossReason
 from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreUnavailableError
 from shared.job_store.leases import Holder, Lease
 from shared.jobs import Lane
+from shared.suspicion import LossReason
 from tests.job_steps import WORKER, JobSteps
-from worker import persistence, tasks
+from worker import outage, tasks
 from worker.tasks import run_next
 
 HOLDER = Holder(worker=WORKER, process=1)
@@ -64,7 +64,7 @@ def score_chunks(
         chunk_runner=lambda: runner,
         leases=lambda: steps.leases,
         holder=lambda: HOLDER,
-        dispatcher=dispatcher,
+        wake=dispatcher.wake,
     )
     return celery.tasks[SCORE_CHUNKS]
 
@@ -128,7 +128,7 @@ def test_a_chunk_is_taken_and_given_back_however_long_the_store_is_away(
     steps: JobSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each step is done by the server, but its first answers are lost."""
-    monkeypatch.setattr(persistence, "RETRY_DELAYS_SECONDS", (0,))
+    monkeypatch.setattr(outage, "RETRY_DELAYS_SECONDS", (0,))
     steps.beat()
     steps.submit()
     monkeypatch.setattr(steps.leases, "take", forgetful(steps.leases.take))
@@ -184,17 +184,18 @@ def test_a_task_that_took_long_leaves_the_rest_to_the_next_one(
     assert dispatcher.wakes == 1
 
 
-def test_a_successor_that_can_not_be_sent_for_is_no_error(
+def test_a_task_goes_on_when_no_successor_can_be_sent_for(
     steps: JobSteps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "TASK_SECONDS", 0)
     steps.beat()
     steps.submit(chunks=5)
     dispatcher = RecordingDispatcher(error=StoreUnavailableError())
+    runner = FakeRunner(steps)
 
-    score_chunks(steps, FakeRunner(steps), dispatcher)()
+    score_chunks(steps, runner, dispatcher)()
 
-    assert dispatcher.wakes == 1
+    assert len(runner.run_leases) == dispatcher.wakes == 5
 
 
 def test_a_task_that_comes_twice_does_no_harm(steps: JobSteps) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from shared.errors import StoreFullError, StoreUnavailableError
-from worker import persistence
-from worker.persistence import persistently
+from worker import outage
+from worker.outage import persistently
 
 
 class Away:
@@ -27,7 +27,7 @@ class Away:
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The times that would have been waited."""
     waited: list[float] = []
-    monkeypatch.setattr(persistence.time, "sleep", waited.append)
+    monkeypatch.setattr(outage.time, "sleep", waited.append)
     return waited
 
 
@@ -47,7 +47,7 @@ def test_the_wait_for_the_store_grows_up_to_a_bound(delays: list[float]) -> None
 
     assert delays == sorted(delays)
     assert 0 < delays[0] < 0.5
-    assert delays[-1] == max(persistence.RETRY_DELAYS_SECONDS) <= 5
+    assert delays[-1] == max(outage.RETRY_DELAYS_SECONDS) <= 5
 
 
 def test_other_errors_are_not_tried_again(delays: list[float]) -> None:

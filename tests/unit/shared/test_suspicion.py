@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.bisection import (
+from shared.suspicion import (
     STRIKES,
     STRIKES_OF_ANY_KIND,
     WAYS,
