@@ -72,7 +72,7 @@ def _warnings(job: Job) -> list[str]:
     if not job.attempts_lost:
         return []
     times = "once" if job.attempts_lost == 1 else f"{job.attempts_lost} times"
-    return [f"A process was lost while it scored rows of this job, {times}; they were tried again."]
+    return [f"A process was lost while it scored rows of this job ({times}); others took over."]
 
 
 def _progress(job: Job) -> dict[str, Any]:

@@ -291,7 +291,10 @@ class NothingToRetryError(JobError):
     code = "nothing_to_retry"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {quoted(job_id)} has no failed row; there is nothing to retry.")
+        super().__init__(
+            f"Job {quoted(job_id)} has no failed row. Rows that were never scored are not retried; "
+            "submit the table again."
+        )
 
 
 class JobEndedError(JobError):

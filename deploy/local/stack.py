@@ -211,8 +211,10 @@ def setting_problems(error: ValidationError) -> str:
 
 
 def up(stack: Stack) -> None:
-    was_running = stack.running() is not None
-    print("Rowmill runs already." if was_running else "Starting Rowmill …", flush=True)
+    if stack.running() is not None:
+        print("Rowmill runs already; other settings take effect after make down.", flush=True)
+    else:
+        print("Starting Rowmill …", flush=True)
     record = stack.up()
     print(f"  API     {record.api_url}")
     print(f"  Flower  {record.flower_url}")

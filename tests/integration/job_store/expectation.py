@@ -150,9 +150,11 @@ class Expectation:
     def _lane_for(self, worker: str, busy: list[Attempt]) -> Lane | None:
         if len(busy) >= 3:
             return None
-        may_run_bulk = sum(a.lease.lane is Lane.BULK for a in busy) < self._bulk[worker]
+        running_bulk = sum(a.lease.lane is Lane.BULK for a in busy)
+        may_run_bulk = running_bulk < self._bulk[worker]
         waiting = {job.lane for job in self.jobs if job.has_chunks_to_run}
-        allowed = [lane for lane in LANES if lane is Lane.SMALL or may_run_bulk]
+        lanes = LANES[::-1] if busy and not running_bulk else LANES
+        allowed = [lane for lane in lanes if lane is Lane.SMALL or may_run_bulk]
         return next((lane for lane in allowed if lane in waiting), None)
 
     def leave(self, worker: str, given_back: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from shared.job_store.intake import (
     JobIntake,
 )
 from shared.job_store.leases import Outcome
-from shared.jobs import JobErrorCode, JobTerms, new_job_id
+from shared.jobs import JobErrorCode, JobStatus, JobTerms, new_job_id
 from tests.factories import make_intake, make_plan, make_spec
 from tests.job_steps import JobSteps
 
@@ -62,8 +62,10 @@ def test_a_refused_job_leaves_nothing(steps: JobSteps, strict: JobIntake) -> Non
     assert steps.everything() == before
 
 
-def test_a_service_with_nothing_to_do_takes_a_job_of_more_rows(strict: JobIntake) -> None:
-    ask(strict, rows=1000)
+def test_a_service_with_nothing_to_do_takes_a_job_of_more_rows(
+    steps: JobSteps, strict: JobIntake
+) -> None:
+    assert steps.store.get(ask(strict, rows=1000)).status is JobStatus.RECEIVING
 
 
 def test_there_is_room_again_when_rows_are_done(steps: JobSteps, strict: JobIntake) -> None:
@@ -71,7 +73,7 @@ def test_there_is_room_again_when_rows_are_done(steps: JobSteps, strict: JobInta
 
     steps.run()
 
-    ask(strict, rows=15)
+    assert steps.store.get(ask(strict, rows=15)).status is JobStatus.RECEIVING
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_what_was_promised_to_a_job_is_free_when_it_has_ended(
     set_maxmemory(100 * MIB)
     steps.store.cancel(ask(intake, bytes_=50 * MIB))
 
-    ask(intake, bytes_=50 * MIB)
+    assert steps.store.get(ask(intake, bytes_=50 * MIB)).status is JobStatus.RECEIVING
 
 
 def test_a_job_that_would_be_too_much_for_an_empty_server_is_refused_for_good(
@@ -168,9 +170,24 @@ def test_a_job_that_would_be_too_much_for_an_empty_server_is_refused_for_good(
         ask(intake, bytes_=75 * MIB + 1)
 
 
-def test_a_server_without_a_bound_takes_any_job(intake: JobIntake) -> None:
-    ask(intake, bytes_=10**15)
-    ask(intake, bytes_=10**15)
+def test_a_server_without_a_bound_takes_any_job(steps: JobSteps, intake: JobIntake) -> None:
+    for _ in range(2):
+        assert steps.store.get(ask(intake, bytes_=10**15)).status is JobStatus.RECEIVING
+
+
+def test_a_chunk_is_reckoned_with_the_results_it_will_have(
+    steps: JobSteps, intake: JobIntake, set_maxmemory: Callable[[int], None]
+) -> None:
+    """A body of unknown length, of rows that are shorter than their results."""
+    set_maxmemory(100 * MIB)
+    job_id = ask(intake)
+    taken = [
+        intake.append_chunk(job_id, make_plan(number), b"1\n" * 10, result_bytes=20 * MIB)
+        for number in range(5)
+    ]
+
+    assert taken.index(Appended.NO_ROOM) in (3, 4)
+    assert steps.backlog()["bytes"] <= 85 * MIB
 
 
 def test_a_chunk_waits_outside_while_there_is_no_room(

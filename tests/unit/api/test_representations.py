@@ -150,4 +150,4 @@ def test_a_job_warns_of_the_processes_that_were_lost_over_it(lost: int, times: s
     (warning,) = job_document(make_job(attempts_lost=lost))["warnings"]
 
     assert times in warning
-    assert "tried again" in warning
+    assert "others took over" in warning
