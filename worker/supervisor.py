@@ -23,6 +23,7 @@ from kombu import Queue
 from shared.dispatch import Dispatcher
 from shared.errors import StoreError
 from shared.job_store.workers import Pulse, WorkerRegistry
+from shared.suspicion import LossReason
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Supervisor:
         waking_since, self._waking_since = self._waking_since, None
         pulse = self._beat(alive, 0 if self._stopping_since is not None else ready)
         for what, of in self._registry.sweep():
-            logger.warning("swept", extra={"what": what, "of": of})
+            log_swept(what, of)
         for _ in range(pulse.could_run):
             self._dispatcher.wake(self._queue)
         if pulse.could_run:
@@ -110,18 +111,28 @@ class Supervisor:
             alive=alive,
         )
         self._is_running = pulse.running > 0
-        if pulse.given_back:
-            logger.warning("process died", extra={"chunks": pulse.given_back})
+        for chunk in pulse.given_back:
+            log_swept(LossReason.DIED, chunk)
         return pulse
 
     def leave(self) -> None:
         """Give back what is still running and sign off. Raises StoreError."""
-        if given_back := self._registry.leave(self._worker):
-            logger.warning("chunks given back", extra={"chunks": given_back})
+        for chunk in self._registry.leave(self._worker):
+            log_swept("returned", chunk)
+
+
+def log_swept(what: str, of: str) -> None:
+    """One event for what was set right: a chunk (`job chunk`) or job, or a worker that is dead."""
+    if what == "dead":
+        logger.warning("worker dead", extra={"worker": of})
+        return
+    job_id, _, chunk = of.partition(" ")
+    fields = {"job_id": job_id, "reason": what} | ({"chunk": int(chunk)} if chunk else {})
+    logger.warning("chunk given back" if chunk else "job ended by the sweep", extra=fields)
 
 
 class SupervisorStep(bootsteps.StartStopStep):
-    """Ties the supervisor to the life of Celery's worker."""
+    """Ties the supervisor to the life of Celery's worker, whose parts come without types."""
 
     requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
     supervisor: Supervisor
@@ -161,8 +172,10 @@ class SupervisorStep(bootsteps.StartStopStep):
             logger.warning("worker could not sign off", extra={"reason": str(error)})
 
     def _watch(self, worker: Any) -> None:
+        # Celery tells nobody which processes it has and which of them are up: `_pool` are those it
+        # started, `_fileno_to_inq` those that said they are ready. Reading `exitcode` asks the
+        # system, so a death is seen before the pool has noticed it.
         pool = worker.pool._pool
-        # Reading `exitcode` asks the system, so a death is seen before the pool has noticed it.
         alive = [child.pid for child in pool._pool if child.exitcode is None]
         ready = sum(child.exitcode is None for child in pool._fileno_to_inq.values())
         try:
