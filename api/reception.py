@@ -40,7 +40,7 @@ class Received:
 
 @dataclass(frozen=True, kw_only=True)
 class Reception:
-    """Takes chunks into the store and wakes workers. Safe to share by threads."""
+    """Opens jobs, and sees to it that each ends well or as failed. Safe to share by threads."""
 
     intake: JobIntake
     store: JobStore
@@ -61,7 +61,7 @@ class Reception:
             yield first
             return
         with self.uploads.under_way(job_id), self._failing(job_id):
-            yield OpenJob(id=job_id, spec=spec, reception=self)
+            yield OpenJob(id=job_id, spec=spec, intake=self.intake, dispatcher=self.dispatcher)
 
     @contextmanager
     def _failing(self, job_id: str) -> Iterator[None]:
@@ -78,27 +78,6 @@ class Reception:
                 self.store.fail(job_id, code, str(error))
             raise
 
-    def append(self, job: "OpenJob", chunk: Chunk) -> None:
-        """Store a chunk, when there is room for it, and see to it that somebody runs it."""
-        plan, data = chunk
-        result_bytes = job.spec.result_bytes(plan.rows, input_bytes=len(data))
-        for pause in (*PAUSES_SECONDS, None):
-            appended = self.intake.append_chunk(job.id, plan, data, result_bytes=result_bytes)
-            if appended is not Appended.NO_ROOM:
-                break
-            if pause is None:
-                raise TooMuchQueuedError(DEFAULT_RETRY_SECONDS)
-            time.sleep(pause)
-        if appended is Appended.WORKER_IS_IDLE:
-            self._wake(job.id)
-
-    def _wake(self, job_id: str) -> None:
-        """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
-        try:
-            self.dispatcher.wake(job_id=job_id)
-        except StoreError as error:
-            logger.warning("nobody woken", extra={"reason": str(error)})
-
 
 @dataclass(frozen=True, kw_only=True)
 class OpenJob:
@@ -106,14 +85,35 @@ class OpenJob:
 
     id: str
     spec: JobSpec
-    reception: Reception
+    intake: JobIntake
+    dispatcher: Dispatcher
 
     def append(self, chunk: Chunk) -> None:
-        """Raises JobEndedError, TooMuchQueuedError, StoreError."""
-        self.reception.append(self, chunk)
+        """Store a chunk, when there is room for it, and see to it that somebody runs it.
+
+        Raises JobEndedError, TooMuchQueuedError, StoreError.
+        """
+        if self._stored(chunk) is Appended.WORKER_IS_IDLE:
+            self._wake()
+
+    def _stored(self, chunk: Chunk) -> Appended:
+        plan, data = chunk
+        result_bytes = self.spec.result_bytes(plan.rows, input_bytes=len(data))
+        for pause in (*PAUSES_SECONDS, None):
+            appended = self.intake.append_chunk(self.id, plan, data, result_bytes=result_bytes)
+            if appended is not Appended.NO_ROOM:
+                return appended
+            if pause is not None:
+                time.sleep(pause)
+        raise TooMuchQueuedError(DEFAULT_RETRY_SECONDS)
+
+    def _wake(self) -> None:
+        """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
+        try:
+            self.dispatcher.wake(job_id=self.id)
+        except StoreError as error:
+            logger.warning("nobody woken", extra={"reason": str(error)})
 
     def close(self, received: Received) -> None:
         """All chunks are here."""
-        self.reception.intake.close(
-            self.id, input_bytes=received.input_bytes, sha256=received.sha256
-        )
+        self.intake.close(self.id, input_bytes=received.input_bytes, sha256=received.sha256)

@@ -30,7 +30,6 @@ MIN_PART_SHARE = 0.1
 """A part of a chunk that lost a process has twice its share of the chunk's time limit, but at least
 this share of it and so many seconds. A single row has all of it: nothing is left to split."""
 
-
 CHECK_SECONDS = 0.5
 """How often a long search for rows that a model refuses asks whether its job was ended."""
 

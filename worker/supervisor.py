@@ -34,7 +34,6 @@ DEAF_AFTER_SECONDS = 15.0
 """A worker that was woken for so long and heard nothing is deaf. It has been woken every second,
 and a broker that answers delivers within one."""
 
-
 IDLE_STOP_SECONDS = 3.0
 """How long a worker that runs nothing may take to stop in good order."""
 
@@ -189,4 +188,4 @@ class SupervisorStep(bootsteps.StartStopStep):
             logger.warning("worker ends at once", extra={"processes": alive})
             self._leave()
             # The system ends the processes of the pool with this one.
-            os._exit(0)
+            os._exit(int(state.should_stop or os.EX_OK))

@@ -188,3 +188,15 @@ def test_every_part_has_more_time_than_its_share(
     runner.run(lease)
 
     assert seconds == {10: pytest.approx(2 / 16 * 60)}
+
+
+def test_a_model_whose_chunks_are_always_too_slow_is_measured_by_their_parts(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
+) -> None:
+    submit(steps, models_dir, (b"1\n" * 40,))
+    lose(steps, rows=Rows(first=0, behind=40))
+    assert steps.registry.speed("fussy/1") is None
+
+    runner.run(steps.leased())
+
+    assert steps.registry.speed("fussy/1")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import StoreUnavailableError
+from shared.jobs import Lane
 from shared.suspicion import LossReason
 from tests.job_steps import JobSteps, lease_field
 from tests.unit.worker.supervision import (
@@ -257,3 +258,15 @@ def test_a_worker_that_leaves_gives_back_what_it_still_runs(
     assert steps.commit(late) == "stale"
     again = steps.leased(1, worker="other")
     assert (lease_field(again), again.losses) == (lease_field(late), ())
+
+
+def test_while_a_process_starts_anew_it_is_bulk_that_does_without(
+    supervisor: Supervisor, steps: JobSteps
+) -> None:
+    steps.submit(chunks=9)
+    supervisor.watch([1, 2, 3], ready=2)
+
+    assert steps.leased(1).lane is Lane.BULK
+    assert steps.take(2) is None
+    steps.submit(lane=Lane.SMALL)
+    assert steps.leased(2).lane is Lane.SMALL
