@@ -29,7 +29,12 @@ def compile_file(file: Path, *, root: Path) -> None:
         sys.exit(f"{relative} does not say how it was compiled; its second line should.")
     uv = Path(sys.executable).with_name("uv")
     result = subprocess.run(
-        (str(uv), *command[1].split()), check=False, cwd=root, capture_output=True, text=True
+        # As pip does: the system knows the certificate of a company's proxy, uv's own list doesn't.
+        (str(uv), "--system-certs", *command[1].split()),
+        check=False,
+        cwd=root,
+        capture_output=True,
+        text=True,
     )
     if result.returncode:
         sys.exit(f"{relative} can't be compiled:\n{result.stderr}")
