@@ -23,8 +23,12 @@ OWN_QUEUE_KEPT_SECONDS = 60
 
 
 def own_queue(worker: str) -> Queue:
-    """The queue by which a worker wakes itself, and finds out whether it hears its messages."""
-    return Queue(f"{WORK_QUEUE}:{worker}", expires=OWN_QUEUE_KEPT_SECONDS)
+    """The queue by which a worker wakes itself, and finds out whether it hears its messages.
+
+    Its messages are not acknowledged: Celery would put those of a dead worker back into a queue
+    that nobody reads any more, without its expiry.
+    """
+    return Queue(f"{WORK_QUEUE}:{worker}", expires=OWN_QUEUE_KEPT_SECONDS, no_ack=True)
 
 
 def make_celery(settings: Settings) -> Celery:

@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE
+from shared.dispatch import OWN_QUEUE_KEPT_SECONDS, SCORE_CHUNKS, WORK_QUEUE
 
 UNACKED_KEYS = ("unacked", "unacked_index", "unacked_mutex")
 MAX_COPIES = 20
@@ -65,8 +65,13 @@ class WakeUps:
         return sorted(key.decode() for key in keys)
 
     def _push(self, chance: random.Random, queue: str, text: bytes | str) -> None:
-        """To either end: LPUSH is where Celery adds, RPUSH is what it takes next."""
+        """To either end: LPUSH is where Celery adds, RPUSH is what it takes next.
+
+        The queue of a single worker, which may be gone, expires after every push as with Celery.
+        """
         (self._redis.lpush if chance.random() < 0.5 else self._redis.rpush)(queue, text)
+        if queue != WORK_QUEUE:
+            self._redis.expire(queue, OWN_QUEUE_KEPT_SECONDS)
 
 
 def message(task: str, kwargs: dict[str, Any], *, queue: str) -> str:

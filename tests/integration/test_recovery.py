@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from shared.dispatch import make_celery
+from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.settings import Settings
 from tests.live_stack import (
     Api,
@@ -218,6 +218,24 @@ def test_a_worker_that_hears_no_messages_stops_so_that_it_is_started_anew(
     assert worker.wait(timeout=60) == os.EX_TEMPFAIL
     cluster.start_worker("new")
     assert_complete(cluster, job, 100)
+
+
+def test_messages_to_a_worker_that_dies_do_not_come_back_for_ever(cluster: Cluster) -> None:
+    worker = cluster.start_worker("dying")
+    (name,) = [key.decode() for key in cluster.redis.hkeys("workers")]
+    for child in psutil.Process(worker.pid).children():
+        child.suspend()  # no task is begun, so none is acknowledged
+    celery = make_celery(Settings(redis_url=cluster.env["ROWMILL_REDIS_URL"]))
+    with closing(celery):
+        for _ in range(2):
+            Dispatcher(celery).wake(own_queue(name))
+    wait_until(lambda: not cluster.redis.exists(f"work:{name}"))
+
+    unacknowledged = b"".join(cluster.redis.hvals("unacked"))
+
+    kill_all(worker)
+    # Celery would put them into the queue of a worker that is gone, where nothing expires.
+    assert name.encode() not in unacknowledged
 
 
 # --- stopping
