@@ -26,7 +26,7 @@ from shared.errors import (
 from shared.job_store.intake import FirstRequest
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
-from shared.jobs import Job, JobSpec, JobStatus, JobTerms, Lane
+from shared.jobs import Job, JobSpec, JobTerms, Lane
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
@@ -130,7 +130,8 @@ class Submission:
         A body is read to its end and compared by its checksum. Raises JobGoneError.
         """
         job = self.store.get(first.job_id)
-        if job.status is JobStatus.RECEIVING:
+        # One that was broken off since the key was read has just left it free.
+        if not job.was_taken_in:
             raise IdempotencyKeyInUseError(job.id)
         if first.request != request:
             raise IdempotencyKeyReusedError(job.id)

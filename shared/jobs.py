@@ -42,6 +42,10 @@ class JobErrorCode(StrEnum):
     INPUT_REFUSED = "input_refused"
 
 
+NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
+"""Such a job is no answer to its request, which may be sent again."""
+
+
 class Lane(StrEnum):
     """Where a job's chunks wait. Every worker looks into the small one first and keeps a process
     for it, so that a small job never waits behind bulk work."""
@@ -145,6 +149,11 @@ class Job:
     @property
     def has_ended(self) -> bool:
         return self.status in END_STATUSES
+
+    @property
+    def was_taken_in(self) -> bool:
+        """Whether it has its whole body, or ended for another reason than that body."""
+        return self.status is not JobStatus.RECEIVING and self.error_code not in NEVER_TAKEN_IN
 
     @property
     def pending(self) -> int:

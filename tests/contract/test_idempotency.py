@@ -1,14 +1,18 @@
 """A request that is sent twice with one `Idempotency-Key` makes one job."""
 
 import gzip
+import hashlib
 import socket
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import requests
 
+from shared.job_store import keys
+from shared.job_store.connection import connect
 from tests.contract.answers import (
     Document,
     accepted,
@@ -188,6 +192,27 @@ def test_a_client_that_broke_off_within_its_body_may_send_it_again(api: Api, key
     assert job["counts"]["succeeded"] == 6000
     assert shown(api, broken)["error"]["code"] == "upload_incomplete"
     assert accepted(sent_again(api, key, LONG))["id"] == job["id"]
+
+
+def test_a_request_that_read_its_key_just_before_the_first_broke_off_may_be_sent_again(
+    api: Api, key: str
+) -> None:
+    """The moment between two steps of a request is made to last."""
+    before = newest_job(api)
+    name = keys.idempotency(hashlib.sha256(key.encode()).hexdigest())
+    with closing(connect(api.redis_url)) as redis:
+        with connected(api) as connection:
+            connection.sendall(head("Content-Length: 60000000", f"Idempotency-Key: {key}") + LONG)
+            broken = wait_until(lambda: newer_job(api, before))
+            as_read = redis.hgetall(name)
+        wait_until(lambda: not redis.exists(name))
+        redis.hset(name, mapping=as_read)
+
+        answer = api.submit(LONG, model="line", headers=keyed(key))
+
+        redis.delete(name)
+    assert_problem(answer, 409, "idempotency_key_in_use", broken["id"], "send this one again")
+    assert answer.headers["Retry-After"] == "1"
 
 
 def test_a_body_that_was_refused_half_way_leaves_its_key_free(api: Api, key: str) -> None:
