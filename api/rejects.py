@@ -45,15 +45,14 @@ def _cut(rejected: RejectedRows, delimiter: bytes, max_rows: int) -> Iterator[Re
         )
 
 
-def _chunk_of(number: int, rejected: list[RejectedRows]) -> tuple[ChunkPlan, bytes]:
-    rows = tuple(row for part in rejected for row in part.rows)
-    lines = tuple(line for part in rejected for line in part.lines)
+def _chunk_of(number: int, parts: list[RejectedRows]) -> tuple[ChunkPlan, bytes]:
+    rejected = RejectedRows.joined(parts)
     plan = ChunkPlan(
         number=number,
-        first_row=rows[0],
-        first_line=lines[0],
-        rows=len(rows),
-        picked_rows=rows,
-        picked_lines=lines,
+        first_row=rejected.rows[0],
+        first_line=rejected.lines[0],
+        rows=len(rejected.rows),
+        picked_rows=rejected.rows,
+        picked_lines=rejected.lines,
     )
-    return plan, b"".join(part.records for part in rejected)
+    return plan, rejected.records

@@ -1,5 +1,6 @@
 """The chunk: a contiguous slice of a job's rows; what is queued, run, retried and committed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 FIRST_CHUNK_ROWS = 1_000
@@ -70,6 +71,16 @@ class RejectedRows:
     lines: tuple[int, ...] = ()
     records: bytes = b""
 
+    @classmethod
+    def joined(cls, parts: Iterable["RejectedRows"]) -> "RejectedRows":
+        """Those of several parts, in order."""
+        parts = list(parts)
+        return cls(
+            rows=tuple(row for part in parts for row in part.rows),
+            lines=tuple(line for part in parts for line in part.lines),
+            records=b"".join(part.records for part in parts),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkResult:
@@ -84,17 +95,12 @@ class ChunkResult:
 
 def joined(results: list[ChunkResult]) -> ChunkResult:
     """The results of the parts of a chunk, in order, as that of the chunk."""
-    rejected = [result.rejected for result in results]
     return ChunkResult(
         results=b"".join(result.results for result in results),
         errors=b"".join(result.errors for result in results),
         succeeded=sum(result.succeeded for result in results),
         failed=sum(result.failed for result in results),
-        rejected=RejectedRows(
-            rows=tuple(row for part in rejected for row in part.rows),
-            lines=tuple(line for part in rejected for line in part.lines),
-            records=b"".join(part.records for part in rejected),
-        ),
+        rejected=RejectedRows.joined(result.rejected for result in results),
     )
 
 

@@ -43,7 +43,7 @@ class JobErrorCode(StrEnum):
 
 
 NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
-"""Such a job is no answer to its request, which may be sent again."""
+"""The body was not taken in: the job is no answer to its request, which may be sent again."""
 
 
 class Lane(StrEnum):

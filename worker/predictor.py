@@ -63,8 +63,7 @@ class Predictor:
                 parts.append((start, self._columns(features.iloc[start:stop], output, columns)))
             except Exception as error:  # noqa: BLE001 – an estimator may raise anything
                 if stop - start == 1:
-                    message = first_line(error)
-                    refusals += (Refusal(position=i, message=message) for i in range(start, stop))
+                    refusals.append(Refusal(position=start, message=first_line(error)))
                 else:
                     middle = (start + stop) // 2
                     pending += [(middle, stop), (start, middle)]

@@ -39,13 +39,19 @@ def result_lines(
 
     `predictions`: an array per output column, its values for the rows at `positions`.
     """
-    rows = np.array(plan.picked_rows or range(plan.first_row, plan.first_row + plan.rows))
-    columns = [pa.array(rows)]
+    columns = [pa.array(_rows(plan))]
     columns += [pa.array(carried[name], type=pa.string()) for name in carried]
     columns += _outputs(plan.rows, outputs, predictions, positions)
     columns.append(_error_codes(plan, errors))
     names = [str(number) for number in range(len(columns))]
     return _csv(pa.Table.from_arrays(columns, names=names))
+
+
+def _rows(plan: ChunkPlan) -> npt.NDArray[np.int64]:
+    """Numbers of the rows of a chunk."""
+    if plan.picked_rows:
+        return np.array(plan.picked_rows)
+    return np.arange(plan.first_row, plan.first_row + plan.rows)
 
 
 def _outputs(

@@ -3,7 +3,7 @@
 They build the keys of the job they are told, which Redis Cluster would not allow: decision 0011.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import Any
 
@@ -11,9 +11,7 @@ from redis import Redis
 
 from shared.job_store import keys
 from shared.job_store.connection import translated_errors
-
-BRINGING_WORK = ("create_job", "append_chunk")
-"""Refused when Redis is at `maxmemory`."""
+from shared.jobs import END_STATUSES, NEVER_TAKEN_IN
 
 LEADING_ON = (
     "close_input",
@@ -28,7 +26,7 @@ LEADING_ON = (
     "leave",
     "sweep",
 )
-"""Run even then: they lead to memory being freed."""
+"""Run even at `maxmemory`, where others are refused: they lead to memory being freed."""
 
 
 class Scripts:
@@ -50,8 +48,15 @@ def _source(name: str) -> str:
     folder = resources.files("shared.job_store") / "lua"
     flags = " flags=allow-oom" if name in LEADING_ON else ""
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
+    sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
     prelude = (folder / "_job.lua").read_text()
-    return f"#!lua{flags}\n{names}\n{prelude}{(folder / f'{name}.lua').read_text()}"
+    return f"#!lua{flags}\n{names}{sets}\n{prelude}{(folder / f'{name}.lua').read_text()}"
+
+
+def _set(name: str, words: Collection[str]) -> str:
+    """A set as a Lua table: the same text every time, or the server would keep each as a script."""
+    members = ", ".join(f"{word} = true" for word in sorted(words))
+    return f"local {name} = {{{members}}} "
 
 
 def texts(values: Sequence[bytes]) -> list[str]:

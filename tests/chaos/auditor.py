@@ -8,9 +8,10 @@ from typing import Any
 
 import requests
 
+from shared.jobs import END_STATUSES
 from tests.chaos.client import Accepted
 from tests.chaos.outcome import Outcome, compare_errors, compare_results
-from tests.chaos.watcher import END_STATUSES, Ended, sample_complaints
+from tests.chaos.watcher import Ended, sample_complaints
 from tests.waiting import wait_until
 
 PAGE_JOBS = 100

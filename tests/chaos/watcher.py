@@ -10,11 +10,10 @@ from typing import Any
 
 import requests
 
+from shared.jobs import END_STATUSES
 from tests.chaos.chance import seeded
 from tests.chaos.client import CONNECTION_ERRORS, Accepted
 from tests.chaos.outcome import Outcome, compare_results
-
-END_STATUSES = {"succeeded", "partially_succeeded", "failed", "cancelled"}
 
 SAMPLES_PER_ROUND = 10
 PAUSE_SECONDS = 0.2

@@ -6,8 +6,8 @@ import pytest
 
 from tests.contract.answers import newer_job, newest_job, shown
 from tests.contract.bodies import LONG
-from tests.contract.raw_http import answer_on, connected, head
 from tests.live_stack import Api
+from tests.raw_http import answer_on, connected, head
 from tests.waiting import wait_until
 
 BROKEN_UPLOADS = [

@@ -18,8 +18,8 @@ from tests.contract.answers import (
     shown,
 )
 from tests.contract.bodies import LONG
-from tests.contract.raw_http import answer_on, connected, head
 from tests.live_stack import Api
+from tests.raw_http import answer_on, connected, head
 from tests.waiting import wait_until
 
 

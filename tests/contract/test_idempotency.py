@@ -23,8 +23,8 @@ from tests.contract.answers import (
     shown,
 )
 from tests.contract.bodies import FILE, FORM, GZIP, LONG, form, in_pieces
-from tests.contract.raw_http import answer_on, connected, head
 from tests.live_stack import Api
+from tests.raw_http import answer_on, connected, head
 from tests.waiting import wait_until
 
 TABLE = b"x\n6\n7\n"

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -25,6 +24,7 @@ from tests.live_stack import (
     without_coverage,
     worker_process,
 )
+from tests.raw_http import connected, head
 from tests.waiting import wait_until
 
 
@@ -68,10 +68,8 @@ def pair(env: dict[str, str], other: Api, run_directory: Path) -> Iterator[Pair]
 
 def begin_upload(api: Api) -> socket.socket:
     """A connection on which a body has begun to arrive, with more than the largest first chunk."""
-    address = urlsplit(api.url)
-    connection = socket.create_connection((str(address.hostname), int(address.port or 0)))
-    head = "POST /jobs?model=echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\n"
-    connection.sendall(f"{head}Content-Length: 10000000\r\n\r\nx\n".encode())
+    connection = connected(api)
+    connection.sendall(head("Content-Length: 10000000", query="model=echo") + b"x\n")
     connection.sendall(b"1\n" * 3_000_000)
     return connection
 

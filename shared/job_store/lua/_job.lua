@@ -1,8 +1,7 @@
--- Stands before every other script. The key names come from keys.py. The clock is the server's, so
+-- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
+-- from jobs.py. The clock is the server's, so
 -- API and workers on several machines agree about time.
 local ID, RECORD, CHUNKS, INPUTS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, ENDED
-
-local ENDS = {succeeded = true, partially_succeeded = true, failed = true, cancelled = true}
 
 local call = redis.call
 local time = call('TIME')
@@ -67,9 +66,6 @@ local function owe_nothing(id)
     call('HDEL', BACKLOG, what .. ':' .. id)
   end
 end
-
--- A job whose body was not taken in is no answer to its request: the request may be sent again.
-local NEVER_TAKEN_IN = {upload_incomplete = true, input_refused = true}
 
 local function free_idempotency_key()
   local key = get('idempotency_key')

@@ -3,9 +3,9 @@
 import json
 import socket
 from http.client import HTTPResponse
+from typing import Any
 from urllib.parse import urlsplit
 
-from tests.contract.answers import Document
 from tests.live_stack import Api
 
 
@@ -21,7 +21,7 @@ def head(*headers: str, query: str = "model=line") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def answer_on(connection: socket.socket) -> tuple[int, Document]:
+def answer_on(connection: socket.socket) -> tuple[int, dict[str, Any]]:
     """Status and JSON of the answer that comes."""
     answer = HTTPResponse(connection)
     answer.begin()
