@@ -4,6 +4,7 @@ import pytest
 
 from tests.chaos.jobs import BAD, ChaosJob
 from tests.chaos.outcome import Outcome, compare_errors, compare_results
+from tests.chaos.report import Report
 from tests.chaos.watcher import sample_complaints
 
 JOB = ChaosJob(number=0, rows=3, key="k", faults={2: BAD})
@@ -51,6 +52,19 @@ def test_counts_must_add_up_and_never_go_backwards() -> None:
     assert sample_complaints(before, _document(succeeded=1, pending=2), rows=3)
     assert sample_complaints(None, _document(succeeded=2, pending=0), rows=3)
     assert sample_complaints(None, _document(succeeded=2, pending=1), rows=4)
+
+
+def test_a_run_says_something_only_if_jobs_were_accepted_and_things_broken() -> None:
+    def problems(accepted_jobs: int, right: int, actions: int) -> list[str]:
+        report = Report(seed=1, jobs=[JOB, JOB], accepted_jobs=accepted_jobs, accepted_rows=3)
+        report.actions["kill_redis"] += actions
+        report.audit.rows.right = right
+        return report.problems()
+
+    assert not problems(accepted_jobs=1, right=3, actions=1)
+    assert problems(accepted_jobs=0, right=3, actions=1)
+    assert problems(accepted_jobs=1, right=2, actions=1)
+    assert problems(accepted_jobs=1, right=3, actions=0)
 
 
 def _document(*, succeeded: int, pending: int) -> dict[str, dict[str, int]]:
