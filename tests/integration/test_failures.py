@@ -71,6 +71,14 @@ def worker_main(directory: Path) -> psutil.Process:
     return main
 
 
+def oom_score(process: psutil.Process) -> int:
+    """How readily the kernel ends `process` when memory runs out; -1 if it is gone."""
+    try:
+        return int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+
+
 def status(api: Api, job: dict[str, Any]) -> str:
     return str(api.get(job["urls"]["self"]).json()["status"])
 
@@ -185,14 +193,10 @@ def test_when_memory_runs_out_a_pool_process_goes_before_the_worker(
     fragile: Api, directory: Path
 ) -> None:
     main = worker_main(directory)
+    assert oom_score(main) == 0
 
-    scores = {
-        process.pid: int(Path(f"/proc/{process.pid}/oom_score_adj").read_text())
-        for process in (main, *main.children())
-    }
-
-    assert len(scores) == 4
-    assert all(score > scores[main.pid] for pid, score in scores.items() if pid != main.pid)
+    # An earlier test may have killed some: they are replaced within a moment.
+    wait_until(lambda: sum(oom_score(child) > 0 for child in main.children()) == 3)
 
 
 # --- messages
