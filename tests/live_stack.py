@@ -23,8 +23,9 @@ def redis_server(directory: Path, *, append_only: bool = False) -> Iterator[str]
     """A server of the Redis protocol on a socket nobody else knows; yields its URL."""
     directory.mkdir(parents=True, exist_ok=True)
     config = {"appendonly": "yes" if append_only else "no", "appendfsync": "everysec"}
+    # Without a port: one that was free a moment ago may be another server's by now.
     server = ValkeyServer(
-        data_dir=directory, config=config, port=free_port(), unix_socket_path=directory / "s"
+        data_dir=directory, config=config, port=0, unix_socket_path=directory / "s"
     )
     with server:
         yield f"unix://{directory / 's'}"
@@ -103,7 +104,7 @@ def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
     url = f"http://127.0.0.1:{env['ROWMILL_PORT']}"
     with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
                  env=env, log=log) as child:  # fmt: skip
-        wait_until(lambda: answers(f"{url}/healthz"))
+        wait_until(lambda: answers(f"{url}/healthz"), timeout=60)
         yield Api(url=url, pid=child.pid, redis_url=env["ROWMILL_REDIS_URL"])
 
 
@@ -149,5 +150,5 @@ def answers(url: str) -> bool:
     """Whether a health URL answers with success."""
     try:
         return requests.get(url, timeout=5).ok
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.Timeout):
         return False
