@@ -135,7 +135,8 @@ def live_stack(
             env = without_coverage(env)
         stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
-        wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
+        # One more than may score bulk. Readiness is less: it comes with the first of them.
+        wait_until(lambda: has_processes(api, 3), timeout=60)
         yield api
 
 
@@ -152,3 +153,8 @@ def answers(url: str) -> bool:
         return requests.get(url, timeout=5).ok
     except (requests.ConnectionError, requests.Timeout):
         return False
+
+
+def has_processes(api: Api, count: int) -> bool:
+    """Whether so many worker processes have loaded their models."""
+    return bool(api.get("/readyz").json().get("worker_processes") == count)

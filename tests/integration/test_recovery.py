@@ -39,18 +39,20 @@ class Cluster:
     processes: ExitStack
 
     def start_worker(self, name: str, *, processes: int = 2) -> subprocess.Popen[bytes]:
-        """A worker that is ready for work."""
+        """A worker all of whose processes are ready for work."""
         before = set(self.redis.hkeys("workers"))
         log = self.directory / f"{name}.log"
         worker = self.processes.enter_context(
             worker_process(self.env, log, processes=processes, name=name)
         )
-        wait_until(lambda: self._ready_workers() - before, timeout=60)
+        # One more than may run bulk.
+        wait_until(lambda: self._workers_of(processes + 1) - before, timeout=60)
         return worker
 
-    def _ready_workers(self) -> set[bytes]:
+    def _workers_of(self, processes: int) -> set[bytes]:
+        """Those with so many processes that are ready."""
         found = self.redis.hgetall("workers")
-        return {worker for worker, value in found.items() if not value.endswith(b" 0 0")}
+        return {name for name, value in found.items() if int(value.split()[1]) == processes}
 
     def held(self) -> dict[str, set[tuple[str, int]]]:
         """Job and number of the chunks that each worker runs."""
