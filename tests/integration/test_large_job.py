@@ -74,8 +74,7 @@ def test_a_million_rows_go_through_in_order_and_in_bounded_memory(
     redis.config_resetstat()
     idle_bytes = peak_bytes(large)
 
-    job = large.submit(body, model=name, wait=60).json()
-    job = large.get(job["urls"]["self"], Prefer="wait=60").json()
+    job = large.ended(large.submit(body, model=name, wait=0).json(), timeout=150)
     answer = requests.get(large.url + job["urls"]["results"], timeout=60)
 
     scored = pd.read_csv(io.BytesIO(answer.content))

@@ -77,15 +77,6 @@ class Cluster:
             if name.endswith(b":attempts")
         }
 
-    def ended(self, job: dict[str, Any]) -> dict[str, Any]:
-        path = job["urls"]["self"]
-        return dict(
-            wait_until(
-                lambda: (doc := self.api.get(path, Prefer="wait=5").json())["finished_at"] and doc,
-                timeout=90,
-            )
-        )
-
 
 @pytest.fixture(scope="module")
 def own_models(run_directory: Path, models_dir: Path) -> Path:
@@ -126,7 +117,7 @@ def kill_all(worker: subprocess.Popen[bytes]) -> None:
 
 
 def assert_complete(cluster: Cluster, job: dict[str, Any], rows: int) -> None:
-    done = cluster.ended(job)
+    done = cluster.api.ended(job)
     assert done["status"] == "succeeded", done
     lines = cluster.api.get(job["urls"]["results"]).text.splitlines()[1:]
     assert lines == [f"{n + 1},{n * 10}," for n in range(rows)]
