@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,19 @@ def assert_complete(cluster: Cluster, job: dict[str, Any], rows: int) -> None:
     assert lines == [f"{n + 1},{n * 10}," for n in range(rows)]
 
 
+def frozen_at_work(redis: Redis, leases: str) -> tuple[psutil.Process, int] | None:
+    """A process that moves no more and number of the chunk it holds; None if it holds none."""
+    pids = [int(value.split()[0]) for value in redis.hvals(leases)]
+    for process in map(psutil.Process, pids):
+        process.suspend()
+        wait_until(lambda process=process: process.status() == psutil.STATUS_STOPPED)
+        for field, value in redis.hgetall(leases).items():
+            if int(value.split()[0]) == process.pid:
+                return process, int(field.split()[1])
+        process.resume()
+    return None
+
+
 @pytest.mark.timeout(180)
 def test_the_chunks_of_a_killed_worker_and_only_those_run_elsewhere_within_15_seconds(
     cluster: Cluster, record_property: Any
@@ -160,11 +173,10 @@ def test_the_chunk_of_a_killed_process_runs_again_within_3_seconds(cluster: Clus
     worker = cluster.start_worker("only")
     job = cluster.submit_slow(5_000)
     (key,) = wait_until(lambda: [k for k, chunks in cluster.held().items() if len(chunks) == 2])
-    field, value = next(iter(cluster.redis.hgetall(key).items()))
-    chunk = int(field.split()[1])
+    process, chunk = wait_until(lambda: frozen_at_work(cluster.redis, key))
+    assert process in psutil.Process(worker.pid).children()
 
-    assert int(value.split()[0]) in {p.pid for p in psutil.Process(worker.pid).children()}
-    os.kill(int(value.split()[0]), signal.SIGKILL)
+    process.kill()
     began = time.monotonic()
     wait_until(lambda: cluster.attempts(job)[chunk] > 1, timeout=3)
 
@@ -203,7 +215,8 @@ def test_a_worker_that_hears_no_messages_stops_so_that_it_is_started_anew(
     celery = make_celery(Settings(redis_url=cluster.env["ROWMILL_REDIS_URL"]))
     (name,) = [key.decode() for key in cluster.redis.hkeys("workers")]
     for queue in ("work", f"work:{name}"):
-        celery.control.cancel_consumer(queue, reply=True, limit=1, timeout=10)
+        cancel = partial(celery.control.cancel_consumer, queue, reply=True, limit=1, timeout=10)
+        wait_until(cancel)
     celery.close()
 
     job = cluster.submit_slow(100)
