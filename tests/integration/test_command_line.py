@@ -223,16 +223,16 @@ def test_models_are_listed_and_one_is_shown_with_its_input_columns(run: Run) -> 
 
 
 def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("x\n" + "1\n" * 2_500)
+    (tmp_path / "in.csv").write_text("x\n" + "1\n" * 5_000)
     command = ["predict", "in.csv", "--model", "slow", "-o", "out.csv"]
 
     shown = shown_in_a_terminal(command, api=api, directory=tmp_path)
 
-    rows_done = [int(rows.replace(",", "")) for rows in re.findall(r"([\d,]+)/2,500 rows", shown)]
+    rows_done = [int(rows.replace(",", "")) for rows in re.findall(r"([\d,]+)/5,000 rows", shown)]
     assert rows_done == sorted(rows_done)
     assert len(set(rows_done)) > 2
-    assert rows_done[-1] == 2_500
-    assert "Scored 2,500 rows" in shown
+    assert rows_done[-1] == 5_000
+    assert "Scored 5,000 rows" in shown
 
 
 def shown_in_a_terminal(command: list[str], *, api: Api, directory: Path) -> str:
