@@ -10,7 +10,7 @@ from tests.chaos.scenario import Scale, run
 SEEDS = (52, 58, 106)
 """Between them the monkey takes every action it knows in the short time."""
 
-SHORT = Scale(jobs=50, monkey_seconds=20, settle_seconds=40)
+SHORT = Scale(jobs=50, monkey_seconds=20, settle_seconds=60)
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def chaotic_models(run_directory: Path) -> Path:
     return publish_chaotic(run_directory / "chaotic")
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_accepted_row_has_one_right_outcome_whatever_the_monkey_does(
     seed: int, run_directory: Path, chaotic_models: Path
