@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
@@ -24,6 +25,10 @@ from tests.factories import MAX_JOB_LOSSES, make_intake
 from tests.job_steps import JobSteps
 from tests.live_stack import Api, live_stack, redis_server
 from worker.publishing import publish
+
+# A busy machine pauses a process for longer than any limit on an example or its making could be.
+settings.register_profile("rowmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rowmill")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tests.job_steps import JobSteps
 
 # Every example makes a job of its own in the one server.
 SHARED_SERVER = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25
 )
 
 

@@ -135,7 +135,7 @@ def test_a_sender_that_goes_away_is_an_upload_broken_off(error: Exception) -> No
 # --- gzip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(members=st.lists(st.binary(max_size=40), min_size=1, max_size=4), step=st.integers(1, 30))
 def test_members_one_after_the_other_are_one_stream(members: list[bytes], step: int) -> None:
     body = b"".join(map(gzip.compress, members))
@@ -208,7 +208,7 @@ PIECES = st.lists(
 CONTENTS = PIECES.map(b"".join).filter(lambda content: b"--b0undary" not in content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=CONTENTS, step=st.integers(1, 40))
 def test_the_file_part_comes_out_whole_wherever_blocks_end(content: bytes, step: int) -> None:
     assert from_form(form(form_part(content)), step=step) == content

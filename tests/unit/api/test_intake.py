@@ -75,9 +75,9 @@ def first_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def examples(number: int) -> settings:
-    # The fixture above is the same for all examples of a test.
-    shared_fixture = [HealthCheck.function_scoped_fixture]
-    return settings(max_examples=number, deadline=None, suppress_health_check=shared_fixture)
+    # The fixture above is the same for all examples of a test. Making large files may take a while.
+    shared_fixture = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    return settings(max_examples=number, suppress_health_check=shared_fixture)
 
 
 @examples(40)
@@ -158,7 +158,7 @@ def large() -> tuple[bytes, pd.DataFrame]:
     return body, pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(rows=st.integers(25, 2_000))
 def test_200_000_rows_of_quoted_text_are_cut_small_between_rows_only(
     large: tuple[bytes, pd.DataFrame], rows: int

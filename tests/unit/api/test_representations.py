@@ -76,7 +76,7 @@ def test_what_json_can_not_say_is_null() -> None:
     assert all(json.dumps(row, allow_nan=False) for row in rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=5))
 def test_any_text_is_one_line_of_json_and_reads_back(keys: list[str]) -> None:
     text = io.StringIO()

@@ -13,7 +13,7 @@ def records_of(file: CsvFile) -> list[bytes]:
     return [file.data[record.start : record.end] for record in found]
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(csv_files())
 def test_split_finds_the_rows_that_pandas_reads(file: CsvFile) -> None:
     one_per_line = b"".join(record + b"\n" for record in records_of(file))
@@ -24,7 +24,7 @@ def test_split_finds_the_rows_that_pandas_reads(file: CsvFile) -> None:
     assert len(rows) == len(records_of(file))
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(csv_files())
 def test_counting_and_splitting_agree(file: CsvFile) -> None:
     counted = csv_records.count_records(file.masked, file.separator)
@@ -32,7 +32,7 @@ def test_counting_and_splitting_agree(file: CsvFile) -> None:
     assert counted == len(records_of(file))
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(csv_files())
 def test_a_mask_hides_line_ends_and_delimiters_only_and_moves_nothing(file: CsvFile) -> None:
     changed = [old for old, new in zip(file.data, file.masked, strict=True) if old != new]
@@ -40,7 +40,7 @@ def test_a_mask_hides_line_ends_and_delimiters_only_and_moves_nothing(file: CsvF
     assert set(changed) <= set(b"\r\n" + file.separator)
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(csv_files())
 def test_lines_are_counted_as_a_text_editor_counts_them(file: CsvFile) -> None:
     before = [record.line for record in csv_records.split(file.data, file.masked, file.separator)]
@@ -50,7 +50,7 @@ def test_lines_are_counted_as_a_text_editor_counts_them(file: CsvFile) -> None:
     assert before == [text.count(b"\n") for text in universal]
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(csv_files())
 def test_a_file_cut_behind_any_record_has_no_open_quote(file: CsvFile) -> None:
     for limit in range(1, len(file.data) + 1):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.suspicion import (
@@ -206,7 +206,6 @@ def most_deaths(rows: int, poison: int) -> int:
     return poison * (levels + STRIKES)
 
 
-@settings(deadline=None)
 @given(rows=SIZES, data=st.data())
 def test_all_poison_is_found_and_nothing_else_within_a_bounded_number_of_deaths(
     rows: int, data: st.DataObject
@@ -231,7 +230,6 @@ def test_a_single_row_is_found_after_so_many_deaths(rows: int, deaths: int) -> N
     assert len(search.scored) == rows - 1
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 2000), seed=st.randoms(use_true_random=False), losses=st.integers(1, 3))
 def test_no_row_is_condemned_for_machines_that_vanish_a_few_times(
     rows: int, seed: object, losses: int

@@ -29,7 +29,7 @@ def is_taken_by_pandas(text: str) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(LIKE_NUMBERS)
 def test_a_text_is_a_number_exactly_if_pandas_takes_it_for_one(text: str) -> None:
     texts = pd.read_csv(io.StringIO(f'"{text}"\n7\n'), header=None, dtype="str")[0]
@@ -37,7 +37,7 @@ def test_a_text_is_a_number_exactly_if_pandas_takes_it_for_one(text: str) -> Non
     assert cells.not_numbers(texts).tolist() == [not is_taken_by_pandas(text), False]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(LIKE_NUMBERS, min_size=1, max_size=10))
 def test_a_column_of_texts_judged_as_numbers_can_be_read_as_numbers(texts: list[str]) -> None:
     column = pd.Series(texts, dtype="str")

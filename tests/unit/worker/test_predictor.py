@@ -43,7 +43,7 @@ def predict(values: list[float], *, estimator: Any = None, width: int = 1) -> Pr
     return predictor.predict(features, OutputKind.PREDICT)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(is_bad=st.lists(st.booleans(), max_size=40), width=st.integers(1, 3))
 def test_exactly_the_guilty_rows_are_set_aside_and_the_order_is_kept(
     is_bad: list[bool], width: int
@@ -59,7 +59,7 @@ def test_exactly_the_guilty_rows_are_set_aside_and_the_order_is_kept(
     assert [column.tolist() for column in found.columns] == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.integers(1, 300), data=st.data())
 def test_the_search_for_guilty_rows_takes_few_calls(rows: int, data: st.DataObject) -> None:
     guilty = data.draw(st.sets(st.integers(0, rows - 1), max_size=5))

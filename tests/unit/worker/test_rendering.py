@@ -44,7 +44,7 @@ def render(
     return list(csv.reader(io.StringIO(text.decode(), newline="")))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(), min_size=1, max_size=20))
 def test_floats_read_back_bit_equal(values: list[float]) -> None:
     lines = render(np.array(values), rows=len(values))
@@ -58,7 +58,7 @@ def bits(value: float) -> bytes:
     return b"nan" if value != value else struct.pack("d", value)  # noqa: PLR0124
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=6), min_size=1, max_size=8))
 def test_texts_read_back_as_they_were(texts: list[str]) -> None:
     lines = render(np.array(texts, dtype=object), rows=len(texts), dtype=Dtype.STRING)
@@ -66,7 +66,7 @@ def test_texts_read_back_as_they_were(texts: list[str]) -> None:
     assert [text for _, text, _ in lines] == texts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.sampled_from('a",;\n\r\t é'), max_size=4), min_size=1, max_size=8))
 def test_carried_cells_read_back_as_they_were_sent(cells: list[str]) -> None:
     lines = render(np.zeros(len(cells)), rows=len(cells), carried={"key": cells})

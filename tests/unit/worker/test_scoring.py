@@ -78,9 +78,7 @@ def test_scoring_a_chunk_twice_gives_the_same_bytes(fussy: Predictor) -> None:
     assert (results[0].succeeded, results[0].failed) == (3, 6)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     records=st.lists(st.sampled_from(RECORDS), min_size=2, max_size=12),
     cuts=st.sets(st.integers(1, 11)),

@@ -246,7 +246,7 @@ def test_a_single_column_may_be_empty_in_quotes() -> None:
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(repr)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(rows=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=20), data=st.data())
 def test_numbers_are_the_same_bits_with_and_without_a_bad_neighbour(
     rows: list[tuple[str, str]], data: st.DataObject
@@ -286,7 +286,7 @@ LINES = st.lists(CELLS, min_size=1, max_size=6).map(",".join)
 ENDS = st.sampled_from(["\n", "\r\n", "\r", "\n\n"])
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(lines=st.lists(st.tuples(LINES | st.just(GOOD), ENDS), min_size=1, max_size=8))
 def test_every_row_is_in_the_features_or_has_an_error_but_never_both(
     lines: list[tuple[str, str]],
