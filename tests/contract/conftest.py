@@ -18,8 +18,9 @@ def slow(api: Api) -> str:
 
 @pytest.fixture
 def running(api: Api, slow: str) -> Iterator[Document]:
-    """A job of four seconds of work that has just begun to give results."""
-    job = accepted(api.submit("x\n" + "3\n" * 4000, wait=0, model=slow))
+    """A job that has just begun to give results and has twenty seconds of work left, so that it
+    does not end before the test comes to it."""
+    job = accepted(api.submit("x\n" + "3\n" * 20_000, wait=0, model=slow))
     wait_until(lambda: shown(api, job)["counts"]["succeeded"])
     yield job
     api.delete(job["urls"]["self"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.contract.answers import accepted, assert_problem
+from tests.contract.answers import Document, accepted, assert_problem
 from tests.live_stack import Api
 
 UNKNOWN_JOB = "job_" + "0" * 32
@@ -80,14 +80,11 @@ def test_a_wrong_method_is_answered_with_the_right_ones(
 
 
 @pytest.mark.parametrize("what", ["results", "errors"])
-def test_results_are_not_there_before_the_end(api: Api, what: str) -> None:
-    job = accepted(api.submit("x\n" + "1\n" * 500, wait=0, model="slow"))
+def test_results_are_not_there_before_the_end(api: Api, running: Document, what: str) -> None:
+    answer = api.get(running["urls"][what])
 
-    answer = api.get(job["urls"][what])
-
-    assert_problem(answer, 409, "job_not_finished", job["id"], "Retry-After")
+    assert_problem(answer, 409, "job_not_finished", running["id"], "Retry-After")
     assert int(answer.headers["Retry-After"]) >= 1
-    api.delete(job["urls"]["self"])
 
 
 # --- query strings

