@@ -13,6 +13,8 @@ from tests.contract.answers import (
     accepted,
     assert_problem,
     assert_sound,
+    newer_job,
+    newest_job,
     results,
     row_errors,
     shown,
@@ -37,12 +39,6 @@ def chunks_being_run(redis: Redis, job: Document) -> list[bytes]:
     return [field for field in leases if field.startswith(job["id"].encode())]
 
 
-def receiving(api: Api) -> Document | None:
-    """The newest job whose body is still arriving."""
-    jobs = api.get("/jobs?status=receiving&limit=1").json()["jobs"]
-    return dict(jobs[0]) if jobs else None
-
-
 def is_waiting_for_more(api: Api, job: Document) -> bool:
     """Whether all that was sent has been taken in: nothing has come of it for 20 looks."""
     looks = [shown(api, job)["counts"]["total"] for _ in range(20)]
@@ -59,7 +55,7 @@ def test_what_is_finished_stays_downloadable_after_a_cancel(api: Api, running: D
     lines = results(api, job)
     assert_sound(job)
     assert job["status"] == "cancelled"
-    assert 0 < job["counts"]["succeeded"] == len(lines) < 4000
+    assert 0 < job["counts"]["succeeded"] == len(lines) < job["counts"]["total"]
     assert {line["prediction"] for line in lines} == {"30"}
     assert len({line["row"] for line in lines}) == len(lines)
 
@@ -149,9 +145,10 @@ def test_deleting_a_running_job_frees_its_memory_at_once_and_for_good(
 
 def test_deleting_a_job_whose_body_arrives_is_told_to_who_sends_it(api: Api) -> None:
     rest = b"6,a\n" * 10
+    before = newest_job(api)
     with connected(api) as connection:
         connection.sendall(head(f"Content-Length: {len(LONG) + len(rest)}") + LONG)
-        job = wait_until(lambda: receiving(api))
+        job = wait_until(lambda: newer_job(api, before))
         wait_until(lambda: is_waiting_for_more(api, job))
         api.delete(job["urls"]["self"])
         connection.sendall(rest)
@@ -161,7 +158,7 @@ def test_deleting_a_job_whose_body_arrives_is_told_to_who_sends_it(api: Api) -> 
 
 
 def test_a_job_expires_when_the_caller_wants_it_to(api: Api) -> None:
-    job = accepted(api.submit("x\n6\n", model="line", expires_in="1"))
+    job = accepted(api.submit("x\n6\n", model="line", expires_in="2"))
 
     wait_until(lambda: api.get(job["urls"]["self"]).status_code == 410, timeout=5)
 
@@ -191,7 +188,7 @@ def test_a_job_is_kept_for_a_bounded_time_after_its_end(
 def test_a_job_that_misses_its_deadline_fails_and_keeps_what_is_finished(
     api: Api, slow: str
 ) -> None:
-    job = accepted(api.submit("x\n" + "3\n" * 6000, model=slow, deadline="2"))
+    job = accepted(api.submit("x\n" + "3\n" * 20_000, model=slow, deadline="4"))
 
     lines = results(api, job)
     created, finished = (
@@ -199,8 +196,8 @@ def test_a_job_that_misses_its_deadline_fails_and_keeps_what_is_finished(
     )
     assert_sound(job)
     assert (job["status"], job["error"]["code"]) == ("failed", "deadline_exceeded")
-    assert timedelta(seconds=2) <= finished - created < timedelta(seconds=5)
-    assert 0 < job["counts"]["succeeded"] == len(lines) < 6000
+    assert timedelta(seconds=4) <= finished - created < timedelta(seconds=10)
+    assert 0 < job["counts"]["succeeded"] == len(lines) < 20_000
     assert {line["prediction"] for line in lines} == {"30"}
 
 
@@ -214,10 +211,11 @@ def test_a_job_that_meets_its_deadline_is_as_any_other(api: Api, deadline: str) 
 def test_a_body_that_takes_longer_than_the_deadline_is_answered_with_the_failed_job(
     api: Api,
 ) -> None:
+    before = newest_job(api)
     with connected(api) as connection:
         connection.sendall(head(f"Content-Length: {2 * len(LONG)}", query="model=line&deadline=1"))
         connection.sendall(LONG)
-        job = wait_until(lambda: receiving(api))
+        job = wait_until(lambda: newer_job(api, before))
         wait_until(lambda: shown(api, job)["status"] == "failed")
         connection.sendall(LONG.partition(b"\n")[2] + b"\n" * 4)
         status, answer = answer_on(connection)
