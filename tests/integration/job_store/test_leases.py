@@ -188,7 +188,7 @@ def test_a_committed_chunk_is_not_given_back(steps: JobSteps) -> None:
     assert [left.plan.number for left in steps.run_all()] == [1]
 
 
-@pytest.mark.parametrize("seconds", [8, 12])
+@pytest.mark.parametrize("seconds", [5, 12])
 def test_a_worker_is_dead_when_it_was_silent_for_too_long(steps: JobSteps, seconds: float) -> None:
     steps.submit()
     lease = steps.leased()

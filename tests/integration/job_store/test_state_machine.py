@@ -30,6 +30,10 @@ from tests.integration.job_store.expectation import Attempt, Expectation, Expect
 from tests.integration.job_store.snapshot import Snapshot
 from tests.job_steps import LANES, JobSteps
 
+LONG_SECONDS = 1000
+"""How long workers and uploads may be silent: longer than Hypothesis needs for an example, so that
+only the steps make them so."""
+
 MAX_LOSSES = 3
 MAX_JOBS = 5
 
@@ -49,7 +53,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     def __init__(self, redis: Redis) -> None:
         super().__init__()
         redis.flushdb()
-        registry = WorkerRegistry(redis, dead_after_seconds=10, max_job_losses=MAX_LOSSES)
+        registry = WorkerRegistry(redis, dead_after_seconds=LONG_SECONDS, max_job_losses=MAX_LOSSES)
         leases = Leases(redis, time_limit_seconds=60, max_job_losses=MAX_LOSSES)
         self.steps = JobSteps(
             redis=redis,
@@ -201,7 +205,7 @@ class JobStoreMachine(RuleBasedStateMachine):
     def fall_silent(self, worker: str) -> None:
         if not self.expected.knows(worker):
             return
-        self.steps.silence(worker)
+        self.steps.silence(worker, seconds=LONG_SECONDS + 1)
         self.expected.sweep(self.steps.sweep(), silent=worker)
 
     @rule(attempt=attempts)
@@ -267,13 +271,15 @@ class JobStoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)  # Hypothesis takes up to five minutes to make a failure short
-def test_no_order_of_steps_breaks_a_promise_or_leaves_a_job_behind(redis: Redis) -> None:
+def test_no_order_of_steps_breaks_a_promise_or_leaves_a_job_behind(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.job_store.intake.UPLOAD_SECONDS", LONG_SECONDS)
     run_state_machine_as_test(
         lambda: JobStoreMachine(redis),
         settings=settings(
             max_examples=50,
             stateful_step_count=80,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

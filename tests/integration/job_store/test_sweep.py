@@ -1,5 +1,6 @@
 """What nobody else would set right: dead workers, dead uploads, deadlines, jobs that expired."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,13 +32,15 @@ def test_there_is_nothing_to_do_while_all_is_well(steps: JobSteps) -> None:
 
 def test_one_sweep_a_second_is_heard(steps: JobSteps) -> None:
     job_id = steps.create(deadline_seconds=50)
+    began = time.monotonic()
     assert steps.registry.sweep() == []
     steps.make_due(keys.DEADLINES, job_id)
 
-    assert steps.registry.sweep() == []
-    assert 0 < steps.redis.pttl(keys.SWEEP) <= 1000
+    done = wait_until(steps.registry.sweep, timeout=3)
 
-    assert wait_until(steps.registry.sweep, timeout=3) == [("deadline_exceeded", job_id)]
+    # A pause of the machine may make it later, but never sooner.
+    assert time.monotonic() - began > 0.85
+    assert done == [("deadline_exceeded", job_id)]
 
 
 def test_of_sweeps_at_the_same_moment_one_does_the_work(steps: JobSteps, redis: Redis) -> None:
