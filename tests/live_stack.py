@@ -44,14 +44,14 @@ class Api:
         self,
         body: bytes | str,
         *,
-        wait: int = 20,
+        wait: int = 50,
         headers: dict[str, str] | None = None,
         **query: str,
     ) -> requests.Response:
         """Post a CSV and wait for the job's end; the answer, whatever it is."""
         data = body.encode() if isinstance(body, str) else body
         sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
-        return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=60)
+        return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=90)
 
     def ended(self, job: dict[str, Any], *, timeout: float = 90) -> dict[str, Any]:
         """The document of a job once it has ended."""
@@ -65,10 +65,10 @@ class Api:
         return found
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        return requests.get(f"{self.url}{path}", headers=headers, timeout=60)
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=90)
 
     def post(self, path: str, *, json: object = None, **headers: str) -> requests.Response:
-        return requests.post(f"{self.url}{path}", json=json, headers=headers, timeout=60)
+        return requests.post(f"{self.url}{path}", json=json, headers=headers, timeout=90)
 
     def delete(self, path: str) -> requests.Response:
         return requests.delete(f"{self.url}{path}", timeout=60)

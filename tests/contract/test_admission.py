@@ -142,7 +142,7 @@ def test_what_was_refused_is_taken_when_the_work_before_it_is_done(small: Small)
             lambda: (a := small.api.submit(table(2), model="echo")).ok and a.json(), timeout=60
         )
         # Another process has it, which may need longer than this one for two jobs.
-        failed = shown(small.api, jobs[0], Prefer="wait=20")
+        failed = shown(small.api, jobs[0], Prefer="wait=50")
         order, wait = {"only": "failed"}, {"Prefer": "wait=20"}
         retry = accepted(small.api.post(failed["urls"]["retry"], json=order, **wait))
 

@@ -44,7 +44,7 @@ def test_the_job_of_a_caller_who_went_away_is_failed(api: Api, request_bytes: by
 
     job = wait_until(lambda: newer_job(api, before))
 
-    ended = shown(api, job, Prefer="wait=20")
+    ended = shown(api, job, Prefer="wait=50")
     assert (ended["status"], ended["error"]["code"]) == ("failed", "upload_incomplete")
 
 

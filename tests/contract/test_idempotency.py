@@ -66,7 +66,7 @@ def test_a_repeat_is_answered_with_the_first_job_as_it_is_now(api: Api, key: str
     assert again.status_code == first.status_code == 202
     assert accepted(again) == shown(api, accepted(first))
     assert again.headers["Location"] == first.headers["Location"]
-    assert again.headers["Preference-Applied"] == "wait=20"
+    assert again.headers["Preference-Applied"] == "wait=50"
     assert (REPLAYED in first.headers, again.headers[REPLAYED]) == (False, "true")
     assert [line["prediction"] for line in results(api, again.json())] == ["15", "17"]
 

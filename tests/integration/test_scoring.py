@@ -59,7 +59,7 @@ def test_several_models_are_served_at_once(api: Api) -> None:
     names = ["echo", "line"] * 5
     jobs = [api.submit("x\n6\n", model=name, wait=0).json() for name in names]
 
-    ended = [api.get(job["urls"]["self"], Prefer="wait=20").json() for job in jobs]
+    ended = [api.get(job["urls"]["self"], Prefer="wait=50").json() for job in jobs]
     found = [predictions(api, job)["prediction"][0] for job in ended]
     assert found == pytest.approx([60, 15] * 5)
 
