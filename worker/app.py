@@ -25,9 +25,12 @@ from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
 from worker.supervisor import Supervisor, SupervisorStep
 
-OOM_SCORE = 500
+MORE_OOM_SCORE = 500
 """How much more readily the system ends a pool process than others when memory runs out. Whatever
 the chunk, it is a process that is lost and not the worker, the container or Redis."""
+
+MAX_OOM_SCORE = 1000
+"""Highest that Linux knows (proc_pid_oom_score_adj(5))."""
 
 NICENESS = 5
 """How far scoring stands back behind the processes that take in, wake and answer, on cores that
@@ -106,9 +109,8 @@ def supervisor() -> Supervisor:
 def stand_back() -> None:
     """Let this process be the one that others come before, for memory and for cores."""
     score = Path("/proc/self/oom_score_adj")
-    # Only the system's administrator may lower it, and need not: it is high enough then.
-    if score.exists() and int(score.read_text()) < OOM_SCORE:
-        score.write_text(str(OOM_SCORE))
+    if score.exists():
+        score.write_text(str(min(int(score.read_text()) + MORE_OOM_SCORE, MAX_OOM_SCORE)))
     os.nice(NICENESS)
 
 
