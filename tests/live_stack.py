@@ -60,9 +60,7 @@ class Api:
             found = self.get(job["urls"]["self"], Prefer="wait=5").json()
             return dict(found) if found["finished_at"] else None
 
-        found = wait_until(document, timeout=timeout)
-        assert found
-        return found
+        return wait_until(document, timeout=timeout)
 
     def get(self, path: str, **headers: str) -> requests.Response:
         return requests.get(f"{self.url}{path}", headers=headers, timeout=90)
@@ -71,7 +69,7 @@ class Api:
         return requests.post(f"{self.url}{path}", json=json, headers=headers, timeout=90)
 
     def delete(self, path: str) -> requests.Response:
-        return requests.delete(f"{self.url}{path}", timeout=60)
+        return requests.delete(f"{self.url}{path}", timeout=90)
 
 
 def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def wait_until(condition: Callable[[], Result], *, timeout: float = 20.0) -> Result:
+def wait_until(condition: Callable[[], Result | None], *, timeout: float = 20.0) -> Result:
     """What `condition()` returns as soon as it is true; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):

@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 BEAT_SECONDS = 1.0
 """Half of what the promises need: a killed process is noticed within a second."""
 
-DEAF_AFTER_SECONDS = 15.0
-"""A worker that was woken for so long and heard nothing is deaf. It has been woken every second,
-and a broker that answers delivers within one."""
+DEAF_AFTER_ROUNDS = 15
+"""A worker that was woken in so many rounds, one a second, and heard nothing is deaf: a broker that
+answers delivers within one. Time in which the worker itself was frozen is no round."""
 
 IDLE_STOP_SECONDS = 3.0
 """How long a worker that runs nothing may take to stop in good order."""
@@ -61,11 +61,11 @@ class Supervisor:
         self._clock = clock
         self._stopping_since: float | None = None
         self._is_running = True
-        self._waking_since: float | None = None
+        self._rounds_unheard = 0
 
     def hear(self) -> None:
         """Tell that a message has come in."""
-        self._waking_since = None
+        self._rounds_unheard = 0
 
     def stop(self) -> None:
         """Take no new chunks from now on."""
@@ -85,13 +85,12 @@ class Supervisor:
     @property
     def is_deaf(self) -> bool:
         """Whether the worker does not hear that it is woken."""
-        since = self._waking_since
-        return since is not None and self._clock() - since > DEAF_AFTER_SECONDS
+        return self._rounds_unheard > DEAF_AFTER_ROUNDS
 
     def watch(self, alive: list[int], *, ready: int) -> None:
         """One round. `alive` are the ids of the worker's processes; so many of them are `ready`,
         that is they have loaded their models. Raises StoreError."""
-        waking_since, self._waking_since = self._waking_since, None
+        unheard, self._rounds_unheard = self._rounds_unheard, 0
         pulse = self._beat(alive, 0 if self._stopping_since is not None else ready)
         for what, of in self._registry.sweep():
             log_swept(what, of)
@@ -99,7 +98,7 @@ class Supervisor:
             self._dispatcher.wake(self._queue)
         if pulse.could_run:
             # Not before: who could not be woken has missed nothing.
-            self._waking_since = waking_since or self._clock()
+            self._rounds_unheard = unheard + 1
 
     def _beat(self, alive: list[int], ready: int) -> Pulse:
         pulse = self._registry.beat(

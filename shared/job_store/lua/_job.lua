@@ -1,6 +1,5 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
--- from jobs.py. The clock is the server's, so
--- API and workers on several machines agree about time.
+-- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
 local ID, RECORD, CHUNKS, INPUTS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, ENDED
 
 local call = redis.call

@@ -15,7 +15,7 @@ from tests.unit.worker.supervision import (
     RecordingDispatcher,
     make_supervisor,
 )
-from worker.supervisor import DEAF_AFTER_SECONDS, IDLE_STOP_SECONDS, Supervisor
+from worker.supervisor import DEAF_AFTER_ROUNDS, IDLE_STOP_SECONDS, Supervisor
 
 
 def watch(supervisor: Supervisor, *alive: int) -> None:
@@ -105,51 +105,60 @@ def test_a_worker_with_no_process_to_spare_is_not_woken(
 
 
 def test_a_worker_that_is_woken_for_long_and_hears_nothing_is_deaf(
-    supervisor: Supervisor, steps: JobSteps, clock: FakeClock
+    supervisor: Supervisor, steps: JobSteps
 ) -> None:
     steps.submit()
-    watch_for(supervisor, clock, seconds=DEAF_AFTER_SECONDS)
+    watch_rounds(supervisor, DEAF_AFTER_ROUNDS)
     assert not supervisor.is_deaf
 
-    watch_for(supervisor, clock, seconds=2)
+    watch_rounds(supervisor, 2)
 
     assert supervisor.is_deaf
 
 
-def watch_for(supervisor: Supervisor, clock: FakeClock, *, seconds: float) -> None:
-    """A round now and every second from now on."""
-    for _ in range(int(seconds)):
+def watch_rounds(supervisor: Supervisor, rounds: int) -> None:
+    for _ in range(rounds):
         watch(supervisor)
-        clock.now += 1
 
 
-def test_a_worker_that_hears_is_not_deaf(
+def test_a_worker_is_not_deaf_for_the_time_in_which_it_was_frozen(
     supervisor: Supervisor, steps: JobSteps, clock: FakeClock
 ) -> None:
+    """It woke itself and was stopped before it could hear that."""
+    steps.submit()
+    watch(supervisor)
+    clock.now += 1000
+
+    watch(supervisor)
+
+    assert not supervisor.is_deaf
+
+
+def test_a_worker_that_hears_is_not_deaf(supervisor: Supervisor, steps: JobSteps) -> None:
     steps.submit()
 
     for _ in range(5):
-        watch_for(supervisor, clock, seconds=10)
+        watch_rounds(supervisor, 10)
         supervisor.hear()
 
     assert not supervisor.is_deaf
 
 
-def test_a_worker_with_nothing_to_do_is_not_deaf(supervisor: Supervisor, clock: FakeClock) -> None:
-    watch_for(supervisor, clock, seconds=100)
+def test_a_worker_with_nothing_to_do_is_not_deaf(supervisor: Supervisor) -> None:
+    watch_rounds(supervisor, 100)
 
     assert not supervisor.is_deaf
 
 
 def test_a_worker_whose_processes_became_busy_is_not_deaf(
-    supervisor: Supervisor, steps: JobSteps, clock: FakeClock
+    supervisor: Supervisor, steps: JobSteps
 ) -> None:
     steps.submit(chunks=9)
-    watch_for(supervisor, clock, seconds=10)
+    watch_rounds(supervisor, 10)
     for process in (1, 2):
         steps.leased(process)
 
-    watch_for(supervisor, clock, seconds=10)
+    watch_rounds(supervisor, 10)
 
     assert not supervisor.is_deaf
 
@@ -173,7 +182,6 @@ def test_a_worker_is_not_deaf_for_what_nobody_could_send(
     for _ in range(60):
         with pytest.raises(StoreUnavailableError):
             watch(supervisor)
-        clock.now += 1
         assert not supervisor.is_deaf
     monkeypatch.undo()
     dispatcher.is_away = False
