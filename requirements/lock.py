@@ -7,6 +7,7 @@ How each file is compiled stands in its own header. Pins are compared and hashes
 may get another wheel for an old version at any time.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -29,10 +30,12 @@ def compile_file(file: Path, *, root: Path) -> None:
         sys.exit(f"{relative} does not say how it was compiled; its second line should.")
     uv = Path(sys.executable).with_name("uv")
     result = subprocess.run(
-        # As pip does: the system knows the certificate of a company's proxy, uv's own list doesn't.
-        (str(uv), "--system-certs", *command[1].split()),
+        (str(uv), *command[1].split()),
         check=False,
         cwd=root,
+        # As pip does: the system knows the certificate of a company's proxy, uv's own list doesn't.
+        # Not by an option: uv would write it into the header, the next compilation's command.
+        env={**os.environ, "UV_SYSTEM_CERTS": "true"},
         capture_output=True,
         text=True,
     )

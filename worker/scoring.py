@@ -65,7 +65,9 @@ class Slice:
             positions=positions,
             errors=errors,
         )
-        failed = np.setdiff1d(np.arange(self._plan.rows), positions)
+        is_failed = np.ones(self._plan.rows, dtype=np.bool_)
+        is_failed[positions] = False
+        failed = np.flatnonzero(is_failed)
         return ChunkResult(
             results=lines,
             errors=error_lines(errors),
