@@ -6,12 +6,14 @@ from flask import Flask, request
 
 from api import problems
 from api.reception import Reception
-from api.routes import health, jobs, models, results
+from api.routes import health, jobs, models, predict, results
+from api.speeds import Speeds
 from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
+from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
@@ -43,7 +45,7 @@ def create_app(settings: Settings) -> Flask:
         settings=settings,
         repository=repository,
         store=store,
-        workers=workers,
+        speeds=Speeds(workers),
         reception=Reception(
             intake=intake,
             store=store,
@@ -52,7 +54,9 @@ def create_app(settings: Settings) -> Flask:
         ),
     )
     waiting_room = WaitingRoom(
-        store, max_seconds=settings.max_wait_seconds, seats=settings.max_waiting_requests
+        Ends(redis, store),
+        max_seconds=settings.max_wait_seconds,
+        seats=settings.max_waiting_requests,
     )
 
     # Results are read with the csv module, whose default limit is less than a cell may hold.
@@ -67,6 +71,7 @@ def create_app(settings: Settings) -> Flask:
             connection.settimeout(settings.max_silence_seconds)
 
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
+    app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store))
     app.register_blueprint(models.make_blueprint(repository))
     app.register_blueprint(health.make_blueprint(workers))

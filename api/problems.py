@@ -32,6 +32,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
     errors.JobGoneError: HTTPStatus.GONE,
     errors.JobNotFinishedError: HTTPStatus.CONFLICT,
+    errors.JobUnfinishedError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.NothingToRetryError: HTTPStatus.CONFLICT,
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,

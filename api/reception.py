@@ -17,9 +17,15 @@ from shared.errors import (
     TooMuchQueuedError,
     UploadIncompleteError,
 )
-from shared.job_store.intake import DEFAULT_RETRY_SECONDS, Appended, FirstRequest, JobIntake
+from shared.job_store.intake import (
+    DEFAULT_RETRY_SECONDS,
+    Appended,
+    FirstRequest,
+    JobIntake,
+    WholeBody,
+)
 from shared.job_store.store import JobStore
-from shared.jobs import JobErrorCode, JobSpec, JobTerms, new_job_id
+from shared.jobs import Job, JobErrorCode, JobSpec, JobTerms, new_job_id
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,18 @@ class Reception:
     store: JobStore
     uploads: Uploads
     dispatcher: Dispatcher
+
+    def take_in(self, spec: JobSpec, terms: JobTerms, body: WholeBody) -> Job | FirstRequest:
+        """A new job with all its rows, or what the idempotency key of `terms` made before.
+
+        Raises TooMuchQueuedError, JobTooLargeError, StoreError.
+        """
+        taken = self.intake.submit(new_job_id(), spec, terms, body)
+        if isinstance(taken, FirstRequest):
+            return taken
+        if taken.is_message_needed:
+            wake(self.dispatcher, taken.job.id)
+        return taken.job
 
     @contextmanager
     def job(self, spec: JobSpec, terms: JobTerms) -> Iterator["OpenJob | FirstRequest"]:
@@ -93,8 +111,8 @@ class OpenJob:
 
         Raises JobEndedError, TooMuchQueuedError, StoreError.
         """
-        if self._stored(chunk) is Appended.WORKER_IS_IDLE:
-            self._wake()
+        if self._stored(chunk) is Appended.MESSAGE_NEEDED:
+            wake(self.dispatcher, self.id)
 
     def _stored(self, chunk: Chunk) -> Appended:
         plan, data = chunk
@@ -107,13 +125,14 @@ class OpenJob:
                 time.sleep(pause)
         raise TooMuchQueuedError(DEFAULT_RETRY_SECONDS)
 
-    def _wake(self) -> None:
-        """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
-        try:
-            self.dispatcher.wake(job_id=self.id)
-        except StoreError as error:
-            logger.warning("nobody woken", extra={"reason": str(error)})
-
     def close(self, received: Received) -> None:
         """All chunks are here."""
         self.intake.close(self.id, input_bytes=received.input_bytes, sha256=received.sha256)
+
+
+def wake(dispatcher: Dispatcher, job_id: str) -> None:
+    """Wake a worker. If that fails, its supervisor finds the chunk within a second or so."""
+    try:
+        dispatcher.wake(job_id=job_id)
+    except StoreError as error:
+        logger.warning("nobody woken", extra={"reason": str(error)})

@@ -13,6 +13,7 @@ from api.intake import CsvIntake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.specification import SubmitOptions, make_spec, retry_spec
+from api.speeds import Speeds
 from shared.chunks import target_rows
 from shared.errors import (
     EmptyInputError,
@@ -23,9 +24,8 @@ from shared.errors import (
     ModelNotFoundError,
     NothingToRetryError,
 )
-from shared.job_store.intake import FirstRequest
+from shared.job_store.intake import FirstRequest, WholeBody
 from shared.job_store.store import JobStore
-from shared.job_store.workers import WorkerRegistry
 from shared.jobs import Job, JobSpec, JobTerms, Lane
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
@@ -48,6 +48,8 @@ class Sender:
     idempotency_key: str | None = None
     announced_bytes: int = 0
     """Length of the body; 0 if it was not announced."""
+    channel: str = ""
+    """Where who waits for the end of the job listens; empty if nobody does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Submitted:
     job: Job
     is_replayed: bool = False
     """Whether an earlier request with the same idempotency key made it."""
+    is_told: bool = False
+    """Whether its end is told on the sender's channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,7 @@ class Submission:
     settings: Settings
     repository: ModelRepository
     store: JobStore
-    workers: WorkerRegistry
+    speeds: Speeds
     reception: Reception
 
     # --- a body
@@ -94,22 +98,36 @@ class Submission:
         manifest = self._resolve(options.model)
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, manifest, header, settings=self.settings)
-        speed = self.workers.speed(spec.model_version_id)
+        speed = self.speeds.recent(spec.model_version_id)
         chunks = intake.chunks(lambda: target_rows(speed))
         first_chunk = next(chunks, None)
         if first_chunk is None:
             raise EmptyInputError(has_header=True)
-        terms = JobTerms(caller=sender.caller, idempotency_key=key, request=request)
+        terms = JobTerms(
+            caller=sender.caller, idempotency_key=key, request=request, awaited_by=sender.channel
+        )
         terms = _sized(terms, spec, first_chunk, intake, speed)
+        if terms.lane is Lane.SMALL:
+            return self._submit_small(spec, terms, first_chunk, body=intake)
         with self.reception.job(spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request, body=intake)
             job.append(first_chunk)
             for chunk in chunks:
-                speed = self.workers.speed(spec.model_version_id)
+                speed = self.speeds.recent(spec.model_version_id)
                 job.append(chunk)
             job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
         return Submitted(job=self.store.get(job.id))
+
+    def _submit_small(
+        self, spec: JobSpec, terms: JobTerms, chunk: Chunk, *, body: CsvIntake
+    ) -> Submitted:
+        plan, data = chunk
+        whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
+        job = self.reception.take_in(spec, terms, whole)
+        if isinstance(job, FirstRequest):
+            return self._first_job(job, terms.request, body=body)
+        return Submitted(job=job, is_told=bool(terms.awaited_by))
 
     def _resolve(self, reference: str) -> Manifest:
         reference = reference or self.settings.default_model
@@ -162,7 +180,7 @@ class Submission:
         spec = retry_spec(parent, manifest)
         if not parent.failed:
             raise NothingToRetryError(job_id)
-        speed = self.workers.speed(spec.model_version_id)
+        speed = self.speeds.recent(spec.model_version_id)
         received = hashlib.sha256()
         input_bytes = 0
         failed_bytes = parent.input_bytes * parent.failed // parent.total

@@ -1,12 +1,46 @@
 """`Prefer: wait=N` (RFC 7240): hold a request until its job ends, within bounds."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import BoundedSemaphore
 
-from shared.job_store.store import JobStore
+from shared.job_store.ends import Ends, Seen
 from shared.jobs import Job
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:[,;]|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """How long a request is held, if at all."""
+
+    ends: Ends
+    seconds: float | None
+    """None if nothing was asked for, or no seat was free."""
+
+    @property
+    def channel(self) -> str:
+        """Where a job that is submitted now is to tell its end; empty if nobody waits for it.
+
+        Raises StoreUnavailableError.
+        """
+        return self.ends.channel() if self.seconds else ""
+
+    @property
+    def applied(self) -> str | None:
+        """What of the preference was applied, for `Preference-Applied`."""
+        return None if self.seconds is None else f"wait={self.seconds:g}"
+
+    def for_end(self, job: Job, *, is_told: bool = False) -> Seen:
+        """The job as it is after the wait.
+
+        `is_told`: whether the job was submitted with `channel`. Raises as `Ends.wait`.
+        """
+        if not self.seconds or job.has_ended:
+            return Seen(job=job)
+        return self.ends.wait(job.id, timeout_seconds=self.seconds, is_told=is_told)
 
 
 class WaitingRoom:
@@ -14,21 +48,19 @@ class WaitingRoom:
     all seats are taken a request is answered at once, so waiting can't use up the API's threads.
     """
 
-    def __init__(self, store: JobStore, *, max_seconds: float, seats: int) -> None:
-        self._store = store
+    def __init__(self, ends: Ends, *, max_seconds: float, seats: int) -> None:
+        self._ends = ends
         self._max_seconds = max_seconds
         self._seats = BoundedSemaphore(seats)
 
-    def wait(self, job: Job, prefer: str) -> tuple[Job, str | None]:
-        """The job as it is after the wait that a `Prefer` header asks for, and what of the
-        preference was applied, for `Preference-Applied`."""
+    @contextmanager
+    def seat(self, prefer: str) -> Iterator[Wait]:
+        """A place to wait in for as long as a `Prefer` header asks for, at most."""
         match = _WAIT.search(prefer)
         if not match or not self._seats.acquire(blocking=False):
-            return job, None
+            yield Wait(ends=self._ends, seconds=None)
+            return
         try:
-            seconds = min(float(match[1]), self._max_seconds)
-            if seconds > 0 and not job.has_ended:
-                job = self._store.wait_until_ended(job.id, timeout_seconds=seconds)
-            return job, f"wait={seconds:g}"
+            yield Wait(ends=self._ends, seconds=min(float(match[1]), self._max_seconds))
         finally:
             self._seats.release()

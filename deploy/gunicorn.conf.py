@@ -18,7 +18,7 @@ bind = f"{_settings.host}:{_settings.port}"
 
 # One process: the API moves bytes and waits, so threads serve it, and one process keeps its peak
 # memory the peak of the API. More capacity is another container.
-worker_class = "gthread"
+worker_class = "api.server.StayingWorker"
 workers = 1
 threads = 32
 

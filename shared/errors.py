@@ -25,6 +25,7 @@ RowmillError
 │   ├── JobNotFoundError            job_not_found
 │   ├── JobGoneError                job_gone
 │   ├── JobNotFinishedError         job_not_finished
+│   ├── JobUnfinishedError          job_unfinished       (ended without an outcome for all rows)
 │   ├── NothingToRetryError         nothing_to_retry
 │   └── JobEndedError               job_ended            (cancelled while its body still arrived)
 ├── ModelError
@@ -284,6 +285,16 @@ class JobNotFinishedError(JobError):
         super().__init__(
             f"Job {quoted(job_id)} is {status}; its results can be read when it has ended. "
             "Ask again after the seconds in Retry-After."
+        )
+
+
+class JobUnfinishedError(JobError):
+    code = "job_unfinished"
+
+    def __init__(self, job_id: str, status: str, *, reason: str) -> None:
+        super().__init__(
+            f"Job '{job_id}' is {status} before all its rows had an outcome{reason}; "
+            f"see /jobs/{job_id}."
         )
 
 

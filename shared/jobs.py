@@ -118,6 +118,8 @@ class JobTerms:
     """Digest of the request's key; empty if it had none."""
     request: str = ""
     """Fingerprint of all of the request but its body."""
+    awaited_by: str = ""
+    """Channel on which the job's end is told to who waits for it; empty if nobody does."""
 
 
 @dataclass(frozen=True, kw_only=True)

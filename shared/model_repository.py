@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,11 +28,21 @@ MANIFEST_FILE = "manifest.json"
 _REFERENCE = re.compile(rf"(?P<name>{NAME_PATTERN})(?::(?P<version>{VERSION_PATTERN}))?")
 
 
+SETTLED_NS = 1_000_000_000
+"""A directory or file that changed less than a second before it was read may change again without
+its time of change showing it: clocks of file systems are coarse."""
+
+
 class ModelRepository:
-    """Reads and publishes model versions under one directory. Holds no state of its own."""
+    """Reads and publishes model versions under one directory. Safe to share by threads.
+
+    What was read is kept for as long as the time of change on disk says that it still holds.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._versions: dict[str, tuple[int, list[str]]] = {}
+        self._manifests: dict[Path, tuple[int, Manifest]] = {}
 
     def names(self) -> list[str]:
         """Names of all models that have at least one version, sorted."""
@@ -45,8 +56,14 @@ class ModelRepository:
         directory = self._root / name
         if not re.fullmatch(NAME_PATTERN, name) or not directory.is_dir():
             return []
-        found = (entry.parent.name for entry in directory.glob(f"*/{MANIFEST_FILE}"))
-        return sorted((v for v in found if re.fullmatch(VERSION_PATTERN, v)), key=int)
+        changed_at, versions = self._versions.get(name, (0, []))
+        now_at = directory.stat().st_mtime_ns
+        if changed_at != now_at:
+            found = (entry.parent.name for entry in directory.glob(f"*/{MANIFEST_FILE}"))
+            versions = sorted((v for v in found if re.fullmatch(VERSION_PATTERN, v)), key=int)
+            if _is_settled(now_at):
+                self._versions[name] = now_at, versions
+        return versions
 
     def newest(self) -> list[Manifest]:
         """The newest version of every model whose manifest can be read; others are logged."""
@@ -83,6 +100,10 @@ class ModelRepository:
         """The manifest of one version. Raises ManifestError when it can't be trusted."""
         path = self._root / name / version / MANIFEST_FILE
         try:
+            changed_at = path.stat().st_mtime_ns
+            kept_at, kept = self._manifests.get(path, (0, None))
+            if kept is not None and kept_at == changed_at:
+                return kept
             manifest = Manifest.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise ManifestError(f"The manifest of '{name}/{version}' can't be read.") from error
@@ -90,6 +111,8 @@ class ModelRepository:
             raise ManifestError(
                 f"The manifest in '{name}/{version}' says it is '{manifest.version_id}'."
             )
+        if _is_settled(changed_at):
+            self._manifests[path] = changed_at, manifest
         return manifest
 
     def artifact_path(self, manifest: Manifest) -> Path:
@@ -148,6 +171,10 @@ class ModelRepository:
                     continue
                 raise
             return manifest
+
+
+def _is_settled(changed_at_ns: int) -> bool:
+    return time.time_ns() - changed_at_ns > SETTLED_NS
 
 
 def file_sha256(path: Path) -> str:

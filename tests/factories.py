@@ -6,7 +6,7 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import ChunkPlan, ChunkResult
-from shared.job_store.intake import JobIntake
+from shared.job_store.intake import JobIntake, WholeBody
 from shared.jobs import JobSpec
 from shared.manifest import Artifact, Manifest
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
@@ -47,6 +47,12 @@ def make_plan(number: int = 0, *, rows: int = 10, **changes: Any) -> ChunkPlan:
     first_row = number * rows + 1
     defaults = {"first_row": first_row, "first_line": first_row + 1}
     return ChunkPlan(number=number, rows=rows, **defaults | changes)
+
+
+def make_body(plan: ChunkPlan | None = None) -> WholeBody:
+    """A body that is one chunk."""
+    plan = plan or make_plan()
+    return WholeBody(plan=plan, data=b"1\n" * plan.rows, input_bytes=22, sha256="a" * 64)
 
 
 def make_result(

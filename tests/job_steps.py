@@ -13,7 +13,7 @@ from shared.job_store.leases import Holder, Lease, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Job, JobTerms, Lane, new_job_id
-from tests.factories import make_plan, make_result, make_spec
+from tests.factories import make_body, make_plan, make_result, make_spec
 
 WORKER = "host/1"
 PROCESSES = 20
@@ -52,6 +52,12 @@ class JobSteps:
     def close(self, job_id: str) -> None:
         self.intake.close(job_id, input_bytes=22, sha256="a" * 64)
 
+    def submit_small(self, *, rows: int = 10, caller: str = "", **spec: Any) -> str:
+        """A small job that was taken in at once."""
+        job_id, terms = new_job_id(), JobTerms(lane=Lane.SMALL, caller=caller)
+        self.intake.submit(job_id, make_spec(**spec), terms, make_body(make_plan(rows=rows)))
+        return job_id
+
     def submit(self, *, chunks: int = 1, **job: Any) -> str:
         """A job whose input is all there."""
         job_id = self.create(**job)
@@ -81,7 +87,8 @@ class JobSteps:
         """A lease for a process of a worker, which says that it lives if it never did before."""
         if not self.redis.hexists(keys.WORKERS, worker):
             self.beat(worker)
-        return self.leases.take(Holder(worker=worker, process=process), lanes)
+        taken = self.leases.take(Holder(worker=worker, process=process), lanes)
+        return taken.leases[0] if taken.leases else None
 
     def leased(self, process: int = 1, *, worker: str = WORKER) -> Lease:
         """As `take`, where there must be something to run."""
@@ -155,9 +162,12 @@ class JobSteps:
         return {name: int(value) for name, value in pairs if name.startswith(("rows", "bytes"))}
 
     def everything(self) -> dict[bytes, Any]:
-        """All that the server holds but moments that every change moves, and the sweep's lock."""
+        """All that the server holds but moments that every change moves, and what is held for
+        moments: the sweep's lock, and that somebody is about to look for work."""
         found: dict[bytes, Any] = {}
         for key in self.redis.scan_iter():
+            if key.startswith(b"woken:"):
+                continue
             found[key] = self.redis.hgetall(key) if self._is_hash(key) else self.redis.dump(key)
             if isinstance(found[key], dict):
                 found[key].pop(b"expires_at_ms", None)

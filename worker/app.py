@@ -133,6 +133,7 @@ tasks.register(
     chunk_runner=chunk_runner,
     leases=leases,
     holder=holder,
-    wake=functools.partial(dispatcher.wake, QUEUE),
+    wake=dispatcher.wake,
+    wake_this=functools.partial(dispatcher.wake, QUEUE),
 )
 app.steps["worker"].add(SupervisorStep.bound(supervisor, QUEUE))

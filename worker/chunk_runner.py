@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode
 from shared.suspicion import Rows, Suspicion
+from worker.joining import score_together
 from worker.model_cache import ModelCache
 from worker.outage import persistently
 from worker.predictor import Predictor
@@ -66,9 +67,38 @@ class ChunkRunner:
         except AttemptOverError as error:
             self._log(lease, error.outcome)
         except ModelError as error:
-            logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
-            persistently(self.store.fail)(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
-            persistently(self.leases.give_back)(lease)
+            self._fail(lease, error)
+
+    def run_together(self, leases: Sequence[Lease]) -> None:
+        """Score chunks of several small jobs with the same spec, and commit all in one step."""
+        try:
+            with time_limit(self.time_limit_seconds):
+                predictor = self._predictor(leases[0])
+                began = time.perf_counter()
+                results = score_together(leases, predictor)
+            seconds = time.perf_counter() - began
+        except ModelError as error:
+            for lease in leases:
+                self._fail(lease, error)
+            return
+        done = list(zip(leases, results, strict=True))
+        outcomes = persistently(self.leases.commit_all)(done)
+        rows = sum(result.succeeded for result in results)
+        self._record_speed(leases[0], rows, seconds)
+        logger.info(
+            "chunks run together",
+            extra={
+                "job_ids": [lease.job_id for lease in leases],
+                "rows": sum(lease.plan.rows for lease in leases),
+                "committed": outcomes.count(Outcome.COMMITTED),
+                "failed": sum(result.failed for result in results),
+            },
+        )
+
+    def _fail(self, lease: Lease, error: ModelError) -> None:
+        logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
+        persistently(self.store.fail)(lease.job_id, JobErrorCode.MODEL_LOAD_FAILED, str(error))
+        persistently(self.leases.give_back)(lease)
 
     def _predictor(self, lease: Lease) -> Predictor:
         spec = lease.spec

@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from celery import Celery
 
 from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreError
-from shared.job_store.leases import Holder, Leases
+from shared.job_store.leases import Holder, Lease, Leases, Taken, Terms
 from shared.jobs import Lane
 from shared.suspicion import LossReason
 from worker.chunk_runner import ChunkRunner
@@ -17,29 +18,90 @@ from worker.outage import persistently
 
 logger = logging.getLogger(__name__)
 
-TASK_SECONDS = 2.0
+TASK_SECONDS = 10.0
 """A task takes one chunk after the other for so long, then sends for the next task: a message a
 chunk would cost more than a small chunk, and an endless task could not be watched."""
+
+LINGER_SECONDS = 1.0
+"""How long a process that ran out of work listens to its bell before its task ends. A ring takes a
+fraction of the time of a message through the broker and the worker's main process."""
 
 LANES = (Lane.SMALL, Lane.BULK)
 """In the order in which a process looks for chunks."""
 
+TOGETHER = Terms(most_jobs=64, most_rows=1_000, most_seconds=0.25)
+"""What is scored in one go is no larger than a single small job may be."""
 
-def run_next(leases: Leases, runner: ChunkRunner, holder: Holder) -> bool:
-    """Take the next chunk and run it; returns whether there was one.
+MOST_HOLD_SECONDS = 0.01
+"""A process that is back sooner than another could be woken holds others back from small jobs: it
+takes all that came meanwhile together. Where it takes longer somebody else had better be woken."""
 
-    Whatever a model or a library raises is the chunk's fault until its parts prove otherwise.
-    """
-    lease = persistently(leases.take)(holder, LANES)
-    if lease is None:
-        return False
-    try:
-        runner.run(lease)
-    except Exception:
-        fields = {"job_id": lease.job_id, "chunk": lease.plan.number, "attempt": lease.attempt}
-        logger.exception("attempt crashed", extra=fields)
-        persistently(leases.give_back)(lease, reason=LossReason.DIED)
-    return True
+
+class Shift:
+    """One run of the task in one process: chunks, of whatever job, as long as there are any."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        runner: ChunkRunner,
+        holder: Holder,
+        *,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._leases = leases
+        self._runner = runner
+        self._holder = holder
+        self._wake = wake
+        self._clock = clock
+        self._ends_at = clock() + TASK_SECONDS
+        self._hold_seconds = 0.0
+
+    def work(self, *, linger_seconds: float = LINGER_SECONDS) -> bool:
+        """Run what there is and what comes while the process lingers, but not for ever.
+
+        Returns whether there may be more.
+        """
+        will_linger = True
+        while True:
+            is_over = self._clock() > self._ends_at
+            seconds = 0.0 if is_over or not will_linger else linger_seconds
+            taken = self._take(seconds)
+            if taken.leases:
+                self._run(taken.leases)
+                will_linger = True
+                if is_over:
+                    return True
+            elif taken.lingers:
+                will_linger = persistently(self._leases.listen)(self._holder, seconds)
+            else:
+                return False
+
+    def _take(self, linger_seconds: float) -> Taken:
+        terms = replace(TOGETHER, hold_seconds=self._hold_seconds, linger_seconds=linger_seconds)
+        taken = persistently(self._leases.take)(self._holder, LANES, terms)
+        if taken.is_message_needed:
+            with suppress(StoreError):  # the workers' beat makes up for it
+                self._wake()
+        return taken
+
+    def _run(self, leases: Sequence[Lease]) -> None:
+        """Whatever a model or a library raises is the chunks' fault until their parts prove
+        otherwise."""
+        began = self._clock()
+        try:
+            if len(leases) == 1:
+                self._runner.run(leases[0])
+            else:
+                self._runner.run_together(leases)
+        except Exception:
+            for lease in leases:
+                fields = {"job_id": lease.job_id, "chunk": lease.plan.number}
+                logger.exception("attempt crashed", extra=fields | {"attempt": lease.attempt})
+                persistently(self._leases.give_back)(lease, reason=LossReason.DIED)
+        if leases[0].lane is Lane.SMALL:
+            seconds = self._clock() - began
+            self._hold_seconds = seconds if seconds < MOST_HOLD_SECONDS else 0.0
 
 
 def register(
@@ -49,17 +111,17 @@ def register(
     leases: Callable[[], Leases],
     holder: Callable[[], Holder],
     wake: Callable[[], None],
+    wake_this: Callable[[], None],
 ) -> None:
-    """Define the task on `celery`. Each callable gives this process's own part; `wake` makes one
-    of the same worker run the task again."""
+    """Define the task on `celery`. Each callable gives this process's own part; `wake` makes some
+    worker run the task, `wake_this` the same one."""
 
     @celery.task(name=SCORE_CHUNKS)
     def score_chunks(*, job_id: str = "") -> None:  # noqa: ARG001
         """Run chunks, of whatever job, as long as there are any, but not for ever."""
-        began = time.monotonic()
-        while run_next(leases(), chunk_runner(), holder()):
-            if time.monotonic() - began > TASK_SECONDS:
-                # A server without memory for a message has work that would free some.
-                with suppress(StoreError):
-                    wake()
-                    return
+        shift = Shift(leases(), chunk_runner(), holder(), wake=wake)
+        while shift.work():
+            # A server without memory for a message has work that would free some.
+            with suppress(StoreError):
+                wake_this()
+                return

@@ -1,5 +1,7 @@
 """`/jobs`: submit, list, look at, cancel, retry, delete."""
 
+from collections.abc import Iterator
+
 from flask import Blueprint, Response, jsonify, request
 
 from api import representations
@@ -7,7 +9,7 @@ from api.bodies import csv_blocks, json_text
 from api.query import JobListQuery, RetryOrder, parse_order, parse_query
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
-from api.waiting import WaitingRoom
+from api.waiting import Wait, WaitingRoom
 from shared.job_store.store import JobFilter, JobStore
 from shared.jobs import Job
 
@@ -22,22 +24,19 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.post("/jobs")
     def submit() -> Response:
         options = parse_query(SubmitOptions, request.args)
-        limit = submission.settings.max_body_bytes
-        blocks = csv_blocks(request.stream, request.headers, limit_bytes=limit)
-        return _created(submission.submit(options, blocks, _sender()))
+        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
+            submitted = submission.submit(options, csv_body(submission), sender(wait))
+            return _created(submitted, wait)
 
     @routes.post("/jobs/<job_id>/retry")
     def retry(job_id: str) -> Response:
         order = parse_order(RetryOrder, json_text(request.stream, request.headers))
-        return _created(submission.retry(job_id, order.model, _sender()))
+        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
+            return _created(submission.retry(job_id, order.model, sender(wait)), wait)
 
-    def _created(submitted: Submitted) -> Response:
-        job, applied = waiting_room.wait(submitted.job, request.headers.get("Prefer", ""))
-        response = _job_response(job, applied, status=202)
-        response.headers["Location"] = f"/jobs/{job.id}"
-        if submitted.is_replayed:
-            response.headers["Idempotent-Replayed"] = "true"
-        return response
+    def _created(submitted: Submitted, wait: Wait) -> Response:
+        job = wait.for_end(submitted.job, is_told=submitted.is_told).job
+        return accepted(job, wait, is_replayed=submitted.is_replayed)
 
     @routes.get("/jobs")
     def list_jobs() -> Response:
@@ -50,8 +49,9 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.get("/jobs/<job_id>")
     def show(job_id: str) -> Response:
         job = store.get(job_id)
-        job, applied = waiting_room.wait(job, request.headers.get("Prefer", ""))
-        response = _job_response(job, applied)
+        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
+            job = wait.for_end(job).job
+        response = _job_response(job, wait.applied)
         response.add_etag()
         response.make_conditional(request)
         return response
@@ -69,13 +69,30 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     return routes
 
 
-def _sender() -> Sender:
+def csv_body(submission: Submission) -> Iterator[bytes]:
+    """The request's rows as blocks of CSV. Raises UnsupportedMediaTypeError, BodyTooLargeError."""
+    limit = submission.settings.max_body_bytes
+    return csv_blocks(request.stream, request.headers, limit_bytes=limit)
+
+
+def sender(wait: Wait) -> Sender:
+    """What the request says of who sends it."""
     is_as_long_as_announced = "Content-Encoding" not in request.headers
     return Sender(
         caller=request.remote_addr or "",
         idempotency_key=request.headers.get("Idempotency-Key"),
         announced_bytes=(request.content_length or 0) if is_as_long_as_announced else 0,
+        channel=wait.channel,
     )
+
+
+def accepted(job: Job, wait: Wait, *, is_replayed: bool) -> Response:
+    """202 with a job that a request made, as it is now."""
+    response = _job_response(job, wait.applied, status=202)
+    response.headers["Location"] = f"/jobs/{job.id}"
+    if is_replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 def _job_response(job: Job, applied: str | None = None, *, status: int = 200) -> Response:

@@ -59,14 +59,23 @@ def _stream(
     csv: Callable[[], Iterator[bytes]],
     ndjson: Callable[[], Iterator[bytes]],
 ) -> Response:
-    """A streamed answer in the format the caller likes best; CSV if there is no wish."""
-    wishes = request.accept_mimetypes
-    media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
-    if media_type is None:
-        raise NotAcceptable(f"There is {CSV} and {NDJSON}.")
+    """A streamed answer in the format the caller likes best."""
+    media_type = wanted_media_type()
     is_csv = media_type == CSV
     response = Response(csv() if is_csv else ndjson(), mimetype=media_type)
     name = f"{job.id}-{what}.{'csv' if is_csv else 'ndjson'}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Vary"] = "Accept"
     return response
+
+
+def wanted_media_type() -> str:
+    """The format of results that the caller likes best; CSV if there is no wish.
+
+    Raises NotAcceptable.
+    """
+    wishes = request.accept_mimetypes
+    media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
+    if media_type is None:
+        raise NotAcceptable(f"There is {CSV} and {NDJSON}.")
+    return media_type

@@ -5,19 +5,20 @@ it has no memory left for new work.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from redis import Redis
 
 from shared.chunks import ChunkPlan
-from shared.errors import JobEndedError, JobTooLargeError, TooMuchQueuedError
+from shared.errors import JobEndedError, JobTooLargeError, StoreFullError, TooMuchQueuedError
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.job_store.store import JobStore
-from shared.jobs import JobSpec, JobTerms
+from shared.jobs import Job, JobSpec, JobTerms
 
 PROMISED_SHARE = 0.75
 """Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
@@ -34,15 +35,38 @@ MAX_RETRY_SECONDS = 300
 """When to come back while nothing is known of the drain rate, and at the latest."""
 
 
+NOT_ADDED_SECONDS = 3600
+"""How long an input is kept of which nobody said that it belongs to a job."""
+
+
 class Appended(Enum):
     """What became of a chunk that was added."""
 
-    WORKER_IS_IDLE = auto()
-    """Taken in, and a worker has a process to spare that should be woken."""
-    WORKERS_ARE_BUSY = auto()
-    """Taken in; whoever ends something will find it."""
+    MESSAGE_NEEDED = auto()
+    """Taken in, and a worker has a process to spare that only a message wakes."""
+    TAKEN_IN = auto()
+    """Taken in; who runs it was woken, or is busy and will find it."""
     NO_ROOM = auto()
     """Not taken in: Redis is too full. It may be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeBody:
+    """A body that is one chunk, and its size and SHA-256 as it was received."""
+
+    plan: ChunkPlan
+    data: bytes
+    input_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenIn:
+    """A job that was taken in at once."""
+
+    job: Job
+    is_message_needed: bool
+    """Whether a worker has a process to spare that only a message wakes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +90,7 @@ class JobIntake:
     ) -> None:
         self._redis = redis
         self._store = JobStore(redis)
-        names = ("create_job", "append_chunk", "close_input", "keep_uploads")
+        names = ("create_job", "submit_job", "append_chunk", "close_input", "keep_uploads")
         self._scripts = Scripts(redis, *names)
         self._tombstone_seconds = tombstone_seconds
         self._max_retention_seconds = max_retention_seconds
@@ -78,12 +102,6 @@ class JobIntake:
         A repeat after a lost answer changes nothing. A key whose body was never taken in whole is
         free again. Raises TooMuchQueuedError, JobTooLargeError.
         """
-        record = records.new_record(
-            spec,
-            terms,
-            active_seconds=self._max_retention_seconds,
-            tombstone_seconds=self._tombstone_seconds,
-        )
         answer = self._scripts.run(
             "create_job",
             job_id,
@@ -94,17 +112,46 @@ class JobIntake:
             self._max_waiting_rows,
             PROMISED_SHARE,
             UPLOAD_SECONDS,
-            *record,
+            *self._new_record(spec, terms),
         )
-        outcome = answer[0].decode()
-        if outcome == "busy":
-            _, excess_rows, rate = answer
-            raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
-        if outcome == "never":
-            raise JobTooLargeError(answer[1])
-        if outcome == "taken":
-            return FirstRequest(job_id=answer[1].decode(), request=answer[2].decode())
-        return None
+        return _first_request(answer)
+
+    def submit(
+        self, job_id: str, spec: JobSpec, terms: JobTerms, body: WholeBody
+    ) -> TakenIn | FirstRequest:
+        """Take in a whole job in one step; or what its idempotency key made before.
+
+        A repeat after a lost answer changes nothing. Raises as `create`.
+        """
+        plan = body.plan
+        answer = self._scripts.run(
+            "submit_job",
+            job_id,
+            terms.idempotency_key,
+            terms.request,
+            self._max_waiting_rows,
+            PROMISED_SHARE,
+            records.dump_plan(plan),
+            body.data,
+            plan.rows,
+            spec.result_bytes(plan.rows, input_bytes=len(body.data)),
+            body.input_bytes,
+            body.sha256,
+            *self._new_record(spec, terms),
+        )
+        if first := _first_request(answer):
+            return first
+        _, is_message_needed, now_ms, record = answer
+        job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
+        return TakenIn(job=job, is_message_needed=bool(is_message_needed))
+
+    def _new_record(self, spec: JobSpec, terms: JobTerms) -> list[str | bytes | float]:
+        return records.new_record(
+            spec,
+            terms,
+            active_seconds=self._max_retention_seconds,
+            tombstone_seconds=self._tombstone_seconds,
+        )
 
     def first_request(self, key: str) -> FirstRequest | None:
         """What an idempotency key was used for."""
@@ -120,12 +167,18 @@ class JobIntake:
 
         Raises JobEndedError or JobGoneError when the job ended while its body was arriving.
         """
+        try:
+            # Not through the script: a plain SET takes over the bytes it receives, and a script's
+            # argument is copied twice.
+            with translated_errors():
+                self._redis.set(keys.input_of(job_id, plan.number), data, ex=NOT_ADDED_SECONDS)
+        except StoreFullError:
+            return Appended.NO_ROOM
         answer = self._scripts.run(
             "append_chunk",
             job_id,
             plan.number,
             records.dump_plan(plan),
-            data,
             plan.rows,
             result_bytes,
             USABLE_SHARE,
@@ -134,7 +187,7 @@ class JobIntake:
             return Appended.NO_ROOM
         if answer[0] != b"appended":
             raise JobEndedError(job_id, self._store.get(job_id).status)
-        return Appended.WORKER_IS_IDLE if answer[1] else Appended.WORKERS_ARE_BUSY
+        return Appended.MESSAGE_NEEDED if answer[1] else Appended.TAKEN_IN
 
     def close(self, job_id: str, *, input_bytes: int, sha256: str) -> None:
         """Tell that the whole body has been taken in. Idempotent; an ended job stays as it is."""
@@ -144,6 +197,20 @@ class JobIntake:
         """Say that these uploads are alive, for `UPLOAD_SECONDS` from now."""
         if job_ids:
             self._scripts.run("keep_uploads", UPLOAD_SECONDS, *job_ids)
+
+
+# Any: the script's answer as redis-py gives it.
+def _first_request(answer: Sequence[Any]) -> FirstRequest | None:
+    """Raises TooMuchQueuedError, JobTooLargeError."""
+    outcome = answer[0].decode()
+    if outcome == "busy":
+        _, excess_rows, rate = answer
+        raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
+    if outcome == "never":
+        raise JobTooLargeError(answer[1])
+    if outcome == "taken":
+        return FirstRequest(job_id=answer[1].decode(), request=answer[2].decode())
+    return None
 
 
 def _seconds_until_drained(excess_rows: int, rows_per_second: float) -> int:

@@ -8,7 +8,8 @@
 |                       |         | n:running → rows being scored;       |              |         |
 |                       |         | n:lost → how attempts were lost      |              |         |
 |                       |         | n:growth → bytes its results take    |              |         |
-| job:{id}:inputs       | hash    | n → CSV records as they were sent    | until commit | API     |
+| job:{id}:input:{n}    | string  | CSV records of a chunk as they were  | until commit | API     |
+|                       |         | sent                                 |              |         |
 | job:{id}:returned     | list    | chunks given back, to be run next    | until end    | workers |
 | job:{id}:parts        | hash    | n:first-behind → result of a part    | until commit | workers |
 |                       |         | of a chunk that lost a process       |              |         |
@@ -17,7 +18,6 @@
 | job:{id}:rejects      | hash    | n → failed rows as they were sent    | job          | workers |
 | job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
 |                       |         | when the record is gone              | after        |         |
-| job:{id}:ended        | channel | one message when the job ends        | –            | both    |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
@@ -31,6 +31,13 @@
 |                       |         | bulk processes`                      |              |         |
 | leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |
 |                       |         | deadline (ms)` of running attempts   |              |         |
+| lingering             | zset    | `worker process` that is ready to be | take         | workers |
+|                       |         | rung for → until when (ms)           |              |         |
+| bell:{worker process} | list    | rings: lanes that have work for it   | 5 seconds    | both    |
+| woken:{lane}          | string  | held while somebody is about to look | a second     | both    |
+| ends:{api}            | channel | ended jobs that an API process waits | –            | both    |
+|                       |         | for: JSON of id, time (ms), record   |              |         |
+|                       |         | and a small job's results            |              |         |
 | sweep                 | string  | held while one worker's sweep is     | a second     | workers |
 |                       |         | the newest                           |              |         |
 | backlog               | hash    | rows and bytes that jobs still       | sweep        | both    |
@@ -42,7 +49,7 @@
 
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
 the job's retention, counted anew at every change until the job has ended; "sweep" means that the
-sweep of the workers takes out what is over.
+sweep of the workers takes out what is over, "take" that who takes chunks does.
 """
 
 JOBS = "jobs"
@@ -58,14 +65,12 @@ SPEEDS = "speeds"
 JOB_KEY_SUFFIXES = (
     "",
     ":chunks",
-    ":inputs",
     ":returned",
     ":parts",
     ":results",
     ":errors",
     ":rejects",
     ":tombstone",
-    ":ended",
 )
 
 FOR_SCRIPTS = {
@@ -78,6 +83,10 @@ FOR_SCRIPTS = {
     "READY_JOBS": "ready:%s:%s",
     "WORKERS": WORKERS,
     "LEASES": "leases:%s",
+    "SPEEDS": SPEEDS,
+    "LINGERING": "lingering",
+    "BELL": "bell:%s",
+    "WOKEN": "woken:%s",
     "SWEEP": SWEEP,
     "BACKLOG": BACKLOG,
     "COUNTERS": COUNTERS,
@@ -110,12 +119,20 @@ def tombstone(job_id: str) -> str:
     return _job_key(job_id, ":tombstone")
 
 
-def ended(job_id: str) -> str:
-    return _job_key(job_id, ":ended")
+def input_of(job_id: str, chunk: int) -> str:
+    return _job_key(job_id, f":input:{chunk}")
 
 
 def leases(worker: str) -> str:
     return FOR_SCRIPTS["LEASES"] % worker
+
+
+def bell(worker: str, process: int) -> str:
+    return FOR_SCRIPTS["BELL"] % f"{worker} {process}"
+
+
+def ends(api: str) -> str:
+    return f"ends:{api}"
 
 
 def idempotency(key: str) -> str:

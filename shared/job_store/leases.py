@@ -12,7 +12,8 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import ChunkPlan, ChunkResult
-from shared.job_store import records
+from shared.job_store import keys, records
+from shared.job_store.connection import translated_errors
 from shared.job_store.scripts import Scripts
 from shared.jobs import JobSpec, Lane
 from shared.suspicion import LossReason, LostAttempt, Rows, parse_losses
@@ -58,32 +59,98 @@ class Lease:
     """What earlier attempts scored part by part."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """On what terms a process takes chunks."""
+
+    most_jobs: int = 1
+    most_rows: int = 0
+    most_seconds: float = 0.0
+    """Small jobs that want the same are taken together, up to so many, so many rows, and what takes
+    so long by the speed of their model."""
+    hold_seconds: float = 0.0
+    """Nobody else need be woken for small jobs that come so soon after some were taken: this
+    process is back by then."""
+    linger_seconds: float = 0.0
+    """If there is nothing to run, this process will listen to its bell for so long."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a process got when it asked for work."""
+
+    leases: tuple[Lease, ...] = ()
+    """None; one; or one chunk each of several small jobs with the same spec."""
+    is_message_needed: bool = False
+    """Whether there is more, and somebody to run it whom only a message wakes."""
+    lingers: bool = False
+    """Whether there is nothing, and the bell will be rung for this process when something comes."""
+
+
 class Leases:
     """Gives out chunks. Safe to share by threads; holds nothing but the connection."""
 
     def __init__(self, redis: Redis, *, time_limit_seconds: float, max_job_losses: int) -> None:
-        self._scripts = Scripts(redis, "take_chunk", "begin_part", "commit_chunk", "return_chunk")
+        self._redis = redis
+        names = ("take_chunks", "begin_part", "commit_chunks", "return_chunk")
+        self._scripts = Scripts(redis, *names)
         self._lease_seconds = time_limit_seconds + GRACE_SECONDS
         self._max_job_losses = max_job_losses
 
-    def take(self, holder: Holder, lanes: Sequence[Lane]) -> Lease | None:
-        """A lease of the next chunk in the first of these lanes that has one for this worker.
+    def take(self, holder: Holder, lanes: Sequence[Lane], terms: Terms = Terms()) -> Taken:
+        """Lease the next chunk in the first of these lanes that has one for this worker.
 
-        Callers take turns, and so do the jobs of a caller. None if there is nothing to run now, or
-        the worker does not count as live.
+        Callers take turns, and so do the jobs of a caller. Nothing is leased if there is nothing to
+        run now, or the worker does not count as live.
         """
         answer = self._scripts.run(
-            "take_chunk", holder.worker, holder.process, self._lease_seconds, *lanes
+            "take_chunks",
+            holder.worker,
+            holder.process,
+            self._lease_seconds,
+            terms.most_jobs,
+            terms.most_rows,
+            terms.most_seconds,
+            round(terms.hold_seconds * 1000),
+            round(terms.linger_seconds * 1000),
+            *lanes,
         )
         if answer[0] != b"leased":
-            return None
+            return Taken(lingers=answer[0] == b"lingers")
+        _, is_message_needed, lane, spec, *chunks = answer
+        leases = [self._lease(holder, lane, spec, chunk) for chunk in chunks]
+        return Taken(
+            leases=tuple(lease for lease in leases if lease is not None),
+            is_message_needed=bool(is_message_needed),
+        )
+
+    # Any: parts of the script's answer as redis-py gives them.
+    def _lease(
+        self, holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any]
+    ) -> Lease | None:
+        """None for a job that ended before its chunk was read.
+
+        Raises ValueError for what was written by another version, say. That counts as lost, so that
+        nobody tries it for ever.
+        """
+        job_id, number, token = chunk[0].decode(), int(chunk[1]), chunk[2]
         try:
-            return _lease(holder, answer[1:])
+            data = chunk[5] or self._input(job_id, number)
+            return None if data is None else _parsed(holder, lane, spec, chunk, data)
         except ValueError:
-            # Written by another version, say. Counted as lost, so that nobody tries it for ever.
-            _, _, job_id, chunk, token, *_ = answer
-            self._return(holder, job_id, chunk, token=token, reason=LossReason.DIED)
+            self._return(holder, job_id, number, token=token, reason=LossReason.DIED)
             raise
+
+    def _input(self, job_id: str, number: int) -> bytes | None:
+        with translated_errors():
+            # The client's types leave open whether an answer is decoded.
+            return self._redis.get(keys.input_of(job_id, number))  # type: ignore[return-value]
+
+    def listen(self, holder: Holder, seconds: float) -> bool:
+        """Wait for the bell of a process that lingers; whether it was rung."""
+        bell = keys.bell(holder.worker, holder.process)
+        with translated_errors():
+            return self._redis.blpop([bell], seconds) is not None
 
     def begin_part(
         self,
@@ -115,19 +182,17 @@ class Leases:
 
         The last commit of a job ends it in the same step.
         """
-        answer = self._scripts.run(
-            "commit_chunk",
-            lease.holder.worker,
-            lease.job_id,
-            lease.plan.number,
-            lease.token,
-            result.results,
-            result.errors,
-            records.dump_rejects(result.rejected),
-            result.succeeded,
-            result.failed,
-        )
-        return Outcome(answer.decode())
+        return self.commit_all([(lease, result)])[0]
+
+    def commit_all(self, results: Sequence[tuple[Lease, ChunkResult]]) -> list[Outcome]:
+        """Store the results of several chunks of one holder in one step, each as `commit` does."""
+        args: list[str | bytes | float] = []
+        for lease, result in results:
+            args += [lease.job_id, lease.plan.number, lease.token]
+            args += [result.results, result.errors, records.dump_rejects(result.rejected)]
+            args += [result.succeeded, result.failed]
+        answer = self._scripts.run("commit_chunks", results[0][0].holder.worker, *args)
+        return [Outcome(outcome.decode()) for outcome in answer]
 
     def give_back(self, lease: Lease, *, reason: str = "returned") -> bool:
         """Let others run a chunk; returns whether it was still this lease's.
@@ -138,19 +203,16 @@ class Leases:
             lease.holder, lease.job_id, lease.plan.number, token=lease.token, reason=reason
         )
 
-    def _return(
-        self, holder: Holder, job_id: str | bytes, chunk: int | bytes, *, token: int, reason: str
-    ) -> bool:
+    def _return(self, holder: Holder, job_id: str, chunk: int, *, token: int, reason: str) -> bool:
         answer = self._scripts.run(
             "return_chunk", holder.worker, job_id, chunk, token, reason, self._max_job_losses
         )
         return bool(answer)
 
 
-# Any: the script's answer as redis-py gives it.
-def _lease(holder: Holder, answer: Sequence[Any]) -> Lease:
+def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data: bytes) -> Lease:
     """Raises ValueError for what was not written by this version."""
-    lane, job_id, _, token, attempt, plan, data, spec, losses, parts = answer
+    job_id, _, token, attempt, plan, _, losses, parts = chunk
     return Lease(
         holder=holder,
         lane=Lane(lane.decode()),

@@ -2,29 +2,32 @@
 
 | field                          | set by                                              |
 |--------------------------------|-----------------------------------------------------|
-| spec                           | create_job: what was asked for, as JSON, fixed      |
-| retention_seconds,             | create_job: taken out of the spec and the settings  |
-| active_seconds,                | for the scripts                                     |
+| spec                           | create_job, submit_job: what was asked for, as JSON |
+| retention_seconds,             | create_job, submit_job: taken out of the spec and   |
+| active_seconds,                | the settings for the scripts                        |
 | tombstone_seconds,             |                                                     |
 | deadline_seconds,              |                                                     |
 | error_threshold,               |                                                     |
-| lane, caller                   |                                                     |
-| idempotency_key                | create_job, if the request had one                  |
+| model, lane, caller            |                                                     |
+| awaited_by                     | submit_job, await_end: channels on which the end is |
+|                                | told, if anybody waits for it                       |
+| idempotency_key                | create_job, submit_job, if the request had one      |
 | expected_rows, expected_bytes  | create_job, append_chunk: rows, and memory that the |
 |                                | body and its results take, which are expected       |
 |                                | beyond the chunks taken in                          |
 | status, …_at_ms                | the scripts                                         |
-| total, chunks_total            | append_chunk                                        |
-| is_received, input_…           | close_input                                         |
+| total, chunks_total            | append_chunk, submit_job                            |
+| is_received, input_…           | close_input, submit_job                             |
 | is_ready                       | the scripts: the job is in its caller's line        |
-| chunks_taken                   | take_chunk: chunks that were leased at least once   |
+| chunks_taken                   | take_chunks: chunks that were leased at least once  |
 | attempts_lost, attempts_died   | beat, sweep, return_chunk                           |
-| chunks_done, succeeded, failed | commit_chunk                                        |
+| chunks_done, succeeded, failed | commit_chunks                                       |
 | error_code, error_detail       | the script that ended the job                       |
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from pydantic import TypeAdapter
 
@@ -48,9 +51,12 @@ def new_record(
         "tombstone_seconds": tombstone_seconds,
         "deadline_seconds": spec.deadline_seconds or 0,
         "error_threshold": spec.error_threshold,
+        "model": spec.model_version_id,
         "lane": terms.lane,
         "caller": terms.caller,
     }
+    if terms.awaited_by:
+        fields["awaited_by"] = terms.awaited_by
     return [part for pair in fields.items() for part in pair]
 
 
@@ -62,7 +68,14 @@ def parse_job(job_id: str, record: Mapping[bytes, bytes], *, read_at_ms: int) ->
     return _JOB.validate_python(fields | {"id": job_id, "spec": spec, "read_at_ms": read_at_ms})
 
 
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A hash as a script returns it, fields and values one after the other."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@lru_cache(maxsize=64)
 def parse_spec(text: bytes) -> JobSpec:
+    """Cached, since most small jobs want the same as the ones before."""
     return _SPEC.validate_json(text)
 
 

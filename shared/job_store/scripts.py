@@ -16,9 +16,10 @@ from shared.jobs import END_STATUSES, NEVER_TAKEN_IN
 LEADING_ON = (
     "close_input",
     "keep_uploads",
-    "take_chunk",
+    "await_end",
+    "take_chunks",
     "begin_part",
-    "commit_chunk",
+    "commit_chunks",
     "return_chunk",
     "end_job",
     "delete_job",
@@ -27,6 +28,9 @@ LEADING_ON = (
     "sweep",
 )
 """Run even at `maxmemory`, where others are refused: they lead to memory being freed."""
+
+TAKING_IN = ("create_job", "submit_job", "append_chunk", "close_input")
+"""Have `_intake.lua` before them, too."""
 
 
 class Scripts:
@@ -49,8 +53,9 @@ def _source(name: str) -> str:
     flags = " flags=allow-oom" if name in LEADING_ON else ""
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
     sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
-    prelude = (folder / "_job.lua").read_text()
-    return f"#!lua{flags}\n{names}{sets}\n{prelude}{(folder / f'{name}.lua').read_text()}"
+    preludes = ("_job", "_work", "_intake") if name in TAKING_IN else ("_job", "_work")
+    parts = ((folder / f"{part}.lua").read_text() for part in (*preludes, name))
+    return f"#!lua{flags}\n{names}{sets}\n{''.join(parts)}"
 
 
 def _set(name: str, words: Collection[str]) -> str:

@@ -3,7 +3,6 @@
 All methods raise StoreUnavailableError when Redis does not answer in time.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +37,7 @@ class JobStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._scripts = Scripts(redis, "end_job", "delete_job")
+        self._scripts = Scripts(redis, "end_job", "delete_job", "await_end")
 
     # --- ends
 
@@ -129,21 +128,9 @@ class JobStore:
             if found:
                 yield found
 
-    def wait_until_ended(self, job_id: str, *, timeout_seconds: float) -> Job:
-        """The job when it has ended, or as it is after the timeout. Woken, not polling.
-
-        Raises JobNotFoundError, JobGoneError.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        with translated_errors(), self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
-            subscription.subscribe(keys.ended(job_id))
-            # The subscription stands when its own message is here; an end after that is heard.
-            subscription.get_message(timeout=timeout_seconds)
-            job = self.get(job_id)
-            while not job.has_ended and (left := deadline - time.monotonic()) > 0:
-                subscription.get_message(timeout=left)
-                job = self.get(job_id)
-        return job
+    def await_end(self, job_id: str, channel: str) -> bool:
+        """Have a job's end told on a channel, see `ends.py`; False if it has ended or is gone."""
+        return bool(self._scripts.run("await_end", job_id, channel))
 
 
 def _milliseconds(server_time: Any) -> int:

@@ -1,17 +1,24 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
 -- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
-local ID, RECORD, CHUNKS, INPUTS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, ENDED
+local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE
 
 local call = redis.call
 local time = call('TIME')
 local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- Results up to so many bytes are told with the end of their job: an answer to a small request.
+local MOST_TOLD = 16384
+
 -- Make a job the one that the functions below are about.
 local function open(id)
   local function key(suffix) return string.format(JOB_KEY, id, suffix) end
-  ID, RECORD, CHUNKS, INPUTS = id, key(''), key(':chunks'), key(':inputs')
+  ID, RECORD, CHUNKS = id, key(''), key(':chunks')
   RETURNED, PARTS, RESULTS = key(':returned'), key(':parts'), key(':results')
-  ERRORS, REJECTS, TOMBSTONE, ENDED = key(':errors'), key(':rejects'), key(':tombstone'), key(':ended')
+  ERRORS, REJECTS, TOMBSTONE = key(':errors'), key(':rejects'), key(':tombstone')
+end
+
+local function input(chunk)
+  return string.format(JOB_KEY, ID, ':input:' .. chunk)
 end
 
 local function get(field)
@@ -30,16 +37,53 @@ local function closed()
   return false
 end
 
+local function is_committed(chunk)
+  return call('HEXISTS', RESULTS, chunk) == 1
+end
+
+-- How long an input is kept if nobody frees it: longer than a job at which nothing happens.
+local function input_seconds()
+  return 2 * number('active_seconds')
+end
+
+-- Free the inputs of all chunks; those of committed ones are free already.
+local function free_inputs()
+  local chunks, done = number('chunks_total'), number('chunks_done')
+  if done >= chunks then return end
+  local inputs = {}
+  for chunk = 0, chunks - 1 do
+    inputs[#inputs + 1] = input(chunk)
+    if #inputs == 1000 or chunk == chunks - 1 then
+      call('UNLINK', unpack(inputs))
+      inputs = {}
+    end
+  end
+end
+
+local function free_all()
+  free_inputs()
+  call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+end
+
 -- Count the lifetime of all the job's keys anew. Its retention begins with its end; before that it
--- is kept for `active_seconds` after its last change, so that no queue is too long for it.
-local function renew()
+-- is kept for `active_seconds` after its last change, so that no queue is too long for it. What
+-- happens within a hundredth of that time is one change: then only the keys named, which are new,
+-- get their lifetime.
+local function renew(...)
   local has_ended = ENDS[get('status')]
   local seconds = number(has_ended and 'retention_seconds' or 'active_seconds')
-  call('HSET', RECORD, 'expires_at_ms', NOW + seconds * 1000)
-  for _, key in ipairs({RECORD, CHUNKS, INPUTS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS}) do
+  local expires_at = NOW + seconds * 1000
+  if not has_ended and number('expires_at_ms') > expires_at - seconds * 10 then
+    for _, key in ipairs({...}) do call('EXPIRE', key, seconds, 'NX') end
+    return
+  end
+  call('HSET', RECORD, 'expires_at_ms', expires_at)
+  -- The sweep must still find how many inputs there are.
+  call('EXPIRE', RECORD, has_ended and seconds or seconds + 60)
+  for _, key in ipairs({CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS}) do
     call('EXPIRE', key, seconds)
   end
-  call('ZADD', EXPIRIES, NOW + seconds * 1000, ID)
+  call('ZADD', EXPIRIES, expires_at, ID)
   local afterwards = seconds + number('tombstone_seconds')
   call('EXPIRE', TOMBSTONE, afterwards)
   local idempotency = get('idempotency_key')
@@ -73,17 +117,35 @@ local function free_idempotency_key()
   call('HDEL', RECORD, 'idempotency_key')
 end
 
+-- Tell those who wait for the job's end what there is to know of it.
+local function tell(...)
+  local awaited_by = get('awaited_by')
+  if not awaited_by then return end
+  local message = cjson.encode({ID, ...})
+  for channel in string.gmatch(awaited_by, '%S+') do call('PUBLISH', channel, message) end
+end
+
+local function tell_end()
+  if call('HEXISTS', RECORD, 'awaited_by') == 0 then return end
+  local results = ''
+  if number('chunks_total') == 1 and call('HSTRLEN', RESULTS, '0') <= MOST_TOLD then
+    results = call('HGET', RESULTS, '0') or ''
+  end
+  tell(string.format('%d', NOW), call('HGETALL', RECORD), results)
+end
+
 -- End the job: called once per job, since an ended job is closed to every script.
 local function finish(status, code, detail)
   call('HSET', RECORD, 'status', status, 'finished_at_ms', NOW)
   if code then call('HSET', RECORD, 'error_code', code, 'error_detail', detail) end
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
-  call('UNLINK', INPUTS, RETURNED, PARTS)
+  free_inputs()
+  call('UNLINK', RETURNED, PARTS)
   call('ZREM', DEADLINES, ID)
   call('ZREM', UPLOADS, ID)
   owe_nothing(ID)
   renew()
-  call('PUBLISH', ENDED, status)
+  tell_end()
 end
 
 -- End the job if its whole input is here and scored.
@@ -98,99 +160,6 @@ local function finish_if_complete()
   else
     finish('failed', 'all_rows_failed', 'No row could be scored; see the row errors.')
   end
-  return true
-end
-
-local function has_chunks_to_run()
-  return number('chunks_taken') < number('chunks_total') or call('EXISTS', RETURNED) == 1
-end
-
--- Put the job at the end of its caller's line, and the caller at the end of the ring of callers. A
--- caller is in the ring as long as it has a line.
-local function make_ready()
-  local lane, caller = get('lane'), get('caller')
-  local ring, line = string.format(READY, lane), string.format(READY_JOBS, lane, caller)
-  if call('HSETNX', RECORD, 'is_ready', 1) == 1 and call('RPUSH', line, ID) == 1 then
-    call('RPUSH', ring, caller)
-  end
-end
-
-local function has_ready(lane)
-  return call('EXISTS', string.format(READY, lane)) == 1
-end
-
--- What a worker said of itself: when it was last seen, its processes, and how many may run bulk.
-local function parse_worker(text)
-  local at, processes, bulk = string.match(text, '^(%d+) (%d+) (%d+)$')
-  return tonumber(at), tonumber(processes), tonumber(bulk)
-end
-
--- Call `f` with job, chunk, process, token, lane and deadline of every lease of a worker.
-local function each_lease(worker, f)
-  local held = call('HGETALL', string.format(LEASES, worker))
-  for i = 1, #held, 2 do
-    local id, chunk = string.match(held[i], '^(%S+) (%d+)$')
-    f(id, chunk, string.match(held[i + 1], '^(%S+) (%d+) (%S+) (%d+)$'))
-  end
-end
-
--- How many processes of a worker run something, and how many of them bulk.
-local function busy(worker)
-  local all, bulk = 0, 0
-  each_lease(worker, function(_, _, _, _, lane)
-    all = all + 1
-    if lane == 'bulk' then bulk = bulk + 1 end
-  end)
-  return all, bulk
-end
-
--- Whether a live worker has a process to spare for a lane.
-local function has_idle(lane)
-  local seen = call('HGETALL', WORKERS)
-  for i = 1, #seen, 2 do
-    local _, processes, bulk = parse_worker(seen[i + 1])
-    local all_busy, bulk_busy = busy(seen[i])
-    if all_busy < processes and (lane == 'small' or bulk_busy < bulk) then return true end
-  end
-  return false
-end
-
-local function lease_field(chunk)
-  return ID .. ' ' .. chunk
-end
-
--- Take an attempt's lease off its worker's list, unless a newer attempt on the chunk has its place.
-local function release(worker, chunk, token)
-  local leases, field = string.format(LEASES, worker), lease_field(chunk)
-  local held = call('HGET', leases, field)
-  if held and string.match(held, '^%S+ (%d+) ') == token then call('HDEL', leases, field) end
-end
-
--- Take a running chunk from its attempt, which can't commit any more, and let others run it.
--- `reason`: 'died', 'vanished' or 'overdue' if the attempt was lost; 'returned' if nothing is to be
--- held against the chunk.
-local function give_back(worker, chunk, token, reason, max_lost)
-  release(worker, chunk, token)
-  if closed() or call('HGET', CHUNKS, chunk .. ':token') ~= token then return false end
-  if call('HEXISTS', INPUTS, chunk) == 0 then return false end
-  call('HINCRBY', CHUNKS, chunk .. ':token', 1)
-  if reason ~= 'returned' then
-    call('HINCRBY', COUNTERS, 'attempts_' .. reason, 1)
-    local rows = call('HGET', CHUNKS, chunk .. ':running') or ''
-    local lost = call('HGET', CHUNKS, chunk .. ':lost') or ''
-    call('HSET', CHUNKS, chunk .. ':lost', lost .. reason .. ' ' .. rows .. '\n')
-    call('HINCRBY', RECORD, 'attempts_lost', 1)
-    -- Machines that vanish are as a rule not the job's fault, however many they are.
-    if reason == 'died' and call('HINCRBY', RECORD, 'attempts_died', 1) > max_lost then
-      finish('failed', 'attempts_exhausted',
-        'The job was given up at chunk ' .. chunk .. '; ' .. max_lost
-        .. ' attempts had been lost before.')
-      return true
-    end
-  end
-  call('RPUSH', RETURNED, chunk)
-  renew()
-  make_ready()
   return true
 end
 

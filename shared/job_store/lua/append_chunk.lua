@@ -1,26 +1,32 @@
--- ARGV: job, chunk, plan, input, rows, most bytes of its results, share of memory that may be used.
--- Adds a chunk while the body is still arriving. Idempotent.
--- Returns {'appended', 1 if a worker has a process to spare}, or why not: {'full'}, {'gone' | 'ended'}.
+-- ARGV: job, chunk, plan, rows, most bytes of its results, share of memory that may be used.
+-- Adds a chunk, whose input was stored just before, while the body is still arriving. Idempotent.
+-- Returns {'appended', 1 if a worker must be woken by a message}, or why not: {'full'},
+-- {'gone' | 'ended'}. What is not added is freed.
 open(ARGV[1])
+local chunk, rows, growth = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
 local why = closed()
-if why then return {why} end
-local chunk, rows, growth = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
-if call('HEXISTS', CHUNKS, chunk) == 0 then
+if why or is_committed(chunk) then
+  call('UNLINK', input(chunk))
+  return {why or 'appended', 0}
+end
+if call('HEXISTS', CHUNKS, chunk) == 1 then
+  call('EXPIRE', input(chunk), input_seconds())
+else
+  local bytes = call('STRLEN', input(chunk))
   -- What was only expected is here, or soon will be as results.
   local arrived_rows = math.min(number('expected_rows'), rows)
-  local arrived_bytes = math.min(number('expected_bytes'), #ARGV[4] + growth)
+  local arrived_bytes = math.min(number('expected_bytes'), bytes + growth)
   local promised = tonumber(call('HGET', BACKLOG, 'bytes')) or 0
   local used, most = memory()
-  local needed = used + promised + #ARGV[4] + growth - arrived_bytes
-  if most > 0 and needed > most * tonumber(ARGV[7]) then return {'full'} end
-  call('HSET', CHUNKS, chunk, ARGV[3], chunk .. ':growth', growth)
-  call('HSET', INPUTS, chunk, ARGV[4])
-  call('HINCRBY', RECORD, 'total', rows)
-  call('HINCRBY', RECORD, 'chunks_total', 1)
+  local needed = used + promised + growth - arrived_bytes
+  if bytes == 0 or (most > 0 and needed > most * tonumber(ARGV[6])) then
+    call('UNLINK', input(chunk))
+    return {'full'}
+  end
   call('HINCRBY', RECORD, 'expected_rows', -arrived_rows)
   call('HINCRBY', RECORD, 'expected_bytes', -arrived_bytes)
   owe(rows - arrived_rows, growth - arrived_bytes)
-  make_ready()
+  add_chunk(chunk, ARGV[3], rows, growth)
 end
-renew()
-return {'appended', has_idle(get('lane')) and 1 or 0}
+renew(CHUNKS)
+return {'appended', wake(get('lane'))}

@@ -15,5 +15,5 @@ call('HSET', CHUNKS, chunk .. ':running', ARGV[9])
 local lane, deadline = get('lane'), string.format('%d', NOW + ARGV[6] * 1000)
 call('HSET', string.format(LEASES, ARGV[1]), lease_field(chunk),
   table.concat({ARGV[2], ARGV[5], lane, deadline}, ' '))
-renew()
+renew(PARTS)
 return 'noted'

@@ -3,7 +3,7 @@
 open(ARGV[1])
 local why = closed()
 if why then return why end
-call('HSET', RECORD, 'is_received', 1, 'input_bytes', ARGV[2], 'input_sha256', ARGV[3])
+close(ARGV[2], ARGV[3])
 call('ZREM', UPLOADS, ID)
 owe(-number('expected_rows'), -number('expected_bytes'))
 call('HSET', RECORD, 'expected_rows', 0, 'expected_bytes', 0)

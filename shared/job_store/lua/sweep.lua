@@ -69,7 +69,7 @@ fail_those_over(UPLOADS, 'upload_incomplete',
 
 for _, id in ipairs(over(EXPIRIES)) do
   open(id)
-  call('UNLINK', RECORD, CHUNKS, INPUTS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  free_all()
   forget(id)
   note('expired', id)
 end

@@ -40,6 +40,11 @@ class Snapshot:
     def _of_job(self, job: ExpectedJob, suffix: str) -> Any:
         return self.values.get(f"{keys.record(job.id)}{suffix}") or {}
 
+    def _inputs(self, job: ExpectedJob) -> set[str]:
+        """Numbers of the chunks whose input is there."""
+        start = f"{keys.record(job.id)}:input:"
+        return {key.removeprefix(start) for key in self.values if key.startswith(start)}
+
     def check_job(self, job: ExpectedJob) -> None:
         record = self._of_job(job, "")
         if job.is_gone:
@@ -66,7 +71,7 @@ class Snapshot:
         if job.is_open:
             assert (record["status"] == "receiving") == (not job.is_received)
             return
-        assert not self._of_job(job, ":inputs")
+        assert not self._inputs(job)
         assert not self._of_job(job, ":returned")
         assert not self._of_job(job, ":parts")
 
@@ -75,7 +80,7 @@ class Snapshot:
         assert set(self._of_job(job, ":results")) == done
         if not job.is_open:
             return
-        assert set(self._of_job(job, ":inputs")) == numbers(job) - done
+        assert self._inputs(job) == numbers(job) - done
         taken = int(record.get("chunks_taken", 0))
         never_taken = [str(number) for number in range(taken, len(job.chunks))]
         to_run = [*self._of_job(job, ":returned"), *never_taken]

@@ -67,7 +67,7 @@ def test_a_chunk_appended_again_after_its_commit_does_not_run_again(steps: JobSt
 def test_a_worker_with_a_process_to_spare_should_be_woken(steps: JobSteps) -> None:
     steps.beat(processes=3)
 
-    assert steps.append(steps.create()) is Appended.WORKER_IS_IDLE
+    assert steps.append(steps.create()) is Appended.MESSAGE_NEEDED
 
 
 def test_workers_that_are_busy_need_no_waking(steps: JobSteps) -> None:
@@ -76,11 +76,11 @@ def test_workers_that_are_busy_need_no_waking(steps: JobSteps) -> None:
     steps.leased(1)
     steps.leased(2)
 
-    assert steps.append(steps.create()) is Appended.WORKERS_ARE_BUSY
+    assert steps.append(steps.create()) is Appended.TAKEN_IN
 
     steps.beat("other", processes=1, bulk=1)
 
-    assert steps.append(steps.create()) is Appended.WORKER_IS_IDLE
+    assert steps.append(steps.create()) is Appended.MESSAGE_NEEDED
     assert steps.store.get(job_id).status == "running"
 
 
@@ -89,12 +89,12 @@ def test_the_process_kept_for_small_jobs_is_not_to_spare_for_bulk(steps: JobStep
     steps.submit()
     steps.leased()
 
-    assert steps.append(steps.create(lane=Lane.BULK)) is Appended.WORKERS_ARE_BUSY
-    assert steps.append(steps.create(lane=Lane.SMALL)) is Appended.WORKER_IS_IDLE
+    assert steps.append(steps.create(lane=Lane.BULK)) is Appended.TAKEN_IN
+    assert steps.append(steps.create(lane=Lane.SMALL)) is Appended.MESSAGE_NEEDED
 
 
 def test_without_workers_there_is_nobody_to_wake(steps: JobSteps) -> None:
-    assert steps.append(steps.create()) is Appended.WORKERS_ARE_BUSY
+    assert steps.append(steps.create()) is Appended.TAKEN_IN
 
 
 # --- a job that ends while its body arrives

@@ -99,7 +99,7 @@ def test_every_field_of_a_chunk_is_in_the_legend(steps: JobSteps) -> None:
 def test_the_legend_names_every_key_of_a_job() -> None:
     of_jobs = {key.removeprefix("job:{id}") for key in legend() if key.startswith("job:")}
 
-    assert of_jobs == set(keys.JOB_KEY_SUFFIXES)
+    assert of_jobs == {*keys.JOB_KEY_SUFFIXES, ":input:{n}"}
 
 
 def test_all_keys_of_a_job_share_one_hash_tag(steps: JobSteps) -> None:
@@ -113,7 +113,6 @@ def test_all_keys_of_a_job_share_one_hash_tag(steps: JobSteps) -> None:
             keys.chunks,
             keys.rejects,
             keys.tombstone,
-            keys.ended,
         )
     } | {key.decode() for key in steps.redis.scan_iter("job:*")}
 
@@ -126,5 +125,9 @@ def test_only_scripts_that_bring_work_are_refused_when_memory_is_full() -> None:
         path.name.removesuffix(".lua") for path in folder.iterdir() if not path.name.startswith("_")
     }
 
-    assert names - set(scripts.LEADING_ON) == {"create_job", "append_chunk"}
+    assert names - set(scripts.LEADING_ON) == {
+        "create_job",
+        "submit_job",
+        "append_chunk",
+    }
     assert set(scripts.LEADING_ON) <= names

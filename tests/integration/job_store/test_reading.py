@@ -1,24 +1,21 @@
 """Jobs read, listed and waited for; a server that does not answer is an error of its own."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 
 from shared.chunks import ChunkResult, RejectedRows
-from shared.errors import JobError, StoreUnavailableError
+from shared.errors import StoreUnavailableError
 from shared.job_store.connection import connect
 from shared.job_store.leases import Holder, Leases
 from shared.job_store.store import JobFilter, JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import Job, JobStatus, JobTerms, Lane, new_job_id
 from shared.suspicion import Rows
-from tests.factories import make_intake, make_plan, make_result, make_spec
+from tests.factories import make_body, make_intake, make_plan, make_result, make_spec
 from tests.job_steps import JobSteps
-from tests.waiting import wait_until
 
 # --- results
 
@@ -54,67 +51,6 @@ def test_results_can_be_read_before_the_job_has_ended(steps: JobSteps) -> None:
 
 
 # --- waiting
-
-
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda steps, _: steps.run(),
-        lambda steps, job_id: steps.store.cancel(job_id),
-        lambda steps, job_id: steps.store.delete(job_id),
-        lambda steps, job_id: (steps.make_due("deadlines", job_id), steps.sweep()),
-    ],
-    ids=["run", "cancel", "delete", "deadline"],
-)
-def test_who_waits_is_woken_when_the_job_ends(
-    steps: JobSteps, end: Callable[[JobSteps, str], object]
-) -> None:
-    job_id = steps.submit(deadline_seconds=50)
-    before = records_read(steps.redis)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(steps.store.wait_until_ended, job_id, timeout_seconds=60)
-        wait_until(lambda: records_read(steps.redis) > before)  # it has seen no end yet
-
-        end(steps, job_id)
-
-        found = waiting.exception(timeout=10) or waiting.result()
-    assert isinstance(found, JobError) or found.has_ended
-
-
-def records_read(redis: Redis) -> int:
-    """How often the server was asked for a whole record so far."""
-    return int(redis.info("commandstats").get("cmdstat_hgetall", {"calls": 0})["calls"])
-
-
-def test_who_waits_too_short_gets_the_job_as_it_is(steps: JobSteps) -> None:
-    job_id = steps.submit()
-
-    for timeout_seconds in (0.05, 0):
-        job = steps.store.wait_until_ended(job_id, timeout_seconds=timeout_seconds)
-        assert job.status is JobStatus.QUEUED
-
-
-def test_waiting_for_an_ended_job_takes_no_time(steps: JobSteps) -> None:
-    job_id = steps.submit()
-    steps.run()
-
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(steps.store.wait_until_ended, job_id, timeout_seconds=60)
-
-        assert waiting.result(timeout=10).has_ended
-
-
-def test_a_wait_may_be_longer_than_the_connection_waits_for_an_answer(
-    steps: JobSteps, redis_url: str
-) -> None:
-    impatient = Redis.from_url(redis_url, socket_timeout=1)
-    job_id = steps.submit()
-
-    job = JobStore(impatient).wait_until_ended(job_id, timeout_seconds=1.5)
-
-    assert job.status is JobStatus.QUEUED
-    assert job.read_at_ms - job.created_at_ms >= 1450
-    impatient.close()
 
 
 # --- lists
@@ -209,8 +145,9 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: store.delete("job_1"),
         lambda: store.page(JobFilter(), limit=1),
         lambda: list(store.results(steps.store.get(lease.job_id))),
-        lambda: store.wait_until_ended("job_1", timeout_seconds=1),
+        lambda: store.await_end("job_1", "ends:1"),
         lambda: intake.create("job_1", make_spec(), JobTerms()),
+        lambda: intake.submit("job_1", make_spec(), JobTerms(), make_body()),
         lambda: intake.first_request("k"),
         lambda: intake.append_chunk("job_1", make_plan(), b"", result_bytes=0),
         lambda: intake.close("job_1", input_bytes=0, sha256=""),
@@ -218,6 +155,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: leases.take(Holder(worker="w", process=1), [Lane.BULK]),
         lambda: leases.begin_part(lease, Rows(first=0, behind=1), seconds=1),
         lambda: leases.commit(lease, make_result()),
+        lambda: leases.listen(Holder(worker="w", process=1), 1),
         lambda: leases.give_back(lease),
         lambda: registry.beat("w", processes=1, bulk_processes=1, alive=[]),
         lambda: registry.leave("w"),

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import JobGoneError
-from shared.job_store.leases import Holder, Lease
+from shared.job_store.leases import Holder, Lease, Taken
 from shared.jobs import JobStatus, Lane
 from tests.job_steps import WORKER, JobSteps, lease_field
 
@@ -153,7 +153,7 @@ def test_a_worker_that_is_stopping_gets_no_more_chunks(steps: JobSteps) -> None:
 def test_a_worker_not_heard_of_gets_nothing(steps: JobSteps) -> None:
     steps.submit()
 
-    assert steps.leases.take(Holder(worker="stranger", process=1), [Lane.BULK]) is None
+    assert steps.leases.take(Holder(worker="stranger", process=1), [Lane.BULK]) == Taken()
     assert not steps.redis.exists("leases:stranger")
 
 

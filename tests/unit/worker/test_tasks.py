@@ -1,6 +1,6 @@
 """A task runs chunk after chunk, blames a crash on the chunk, and asks for its successor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from shared.jobs import Lane
 from shared.suspicion import LossReason
 from tests.job_steps import WORKER, JobSteps
 from worker import outage, tasks
-from worker.tasks import run_next
+from worker.tasks import Shift
 
 HOLDER = Holder(worker=WORKER, process=1)
 
@@ -30,6 +30,20 @@ class FakeRunner:
             raise self._goes_wrong
         self._steps.commit(lease)
 
+    def run_together(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            self.run(lease)
+
+
+class FailsOnce(FakeRunner):
+    """Something goes wrong with the first chunk it is given."""
+
+    def run(self, lease: Lease) -> None:
+        try:
+            super().run(lease)
+        finally:
+            self._goes_wrong = None
+
 
 class RecordingCelery:
     """Keeps the tasks it is told of; a real app shares them with every other one."""
@@ -42,16 +56,33 @@ class RecordingCelery:
 
 
 class RecordingDispatcher:
-    """Counts how often a worker was to be woken."""
+    """Counts how often this worker, and any worker, was to be woken."""
 
     def __init__(self, *, error: Exception | None = None) -> None:
         self._error = error
         self.wakes = 0
+        self.wakes_of_any = 0
 
-    def wake(self) -> None:
+    def wake_this(self) -> None:
         self.wakes += 1
         if self._error:
             raise self._error
+
+    def wake(self) -> None:
+        self.wakes_of_any += 1
+        if self._error:
+            raise self._error
+
+
+@pytest.fixture(autouse=True)
+def _not_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks end as soon as there is nothing to run."""
+    monkeypatch.setattr(tasks, "LINGER_SECONDS", 0.0)
+
+
+def work(steps: JobSteps, runner: FakeRunner, *, linger_seconds: float = 0) -> bool:
+    shift = Shift(steps.leases, runner, HOLDER, wake=RecordingDispatcher().wake)
+    return shift.work(linger_seconds=linger_seconds)
 
 
 def score_chunks(
@@ -65,6 +96,7 @@ def score_chunks(
         leases=lambda: steps.leases,
         holder=lambda: HOLDER,
         wake=dispatcher.wake,
+        wake_this=dispatcher.wake_this,
     )
     return celery.tasks[SCORE_CHUNKS]
 
@@ -75,10 +107,10 @@ def score_chunks(
 def test_the_next_chunk_is_run_if_there_is_one(steps: JobSteps) -> None:
     runner = FakeRunner(steps)
     steps.beat()
-    assert not run_next(steps.leases, runner, HOLDER)
+    assert not work(steps, runner)
     job_id = steps.submit()
 
-    assert run_next(steps.leases, runner, HOLDER)
+    assert not work(steps, runner)
 
     assert [lease.holder for lease in runner.run_leases] == [HOLDER]
     assert steps.store.get(job_id).has_ended
@@ -90,8 +122,7 @@ def test_small_jobs_are_looked_for_first(steps: JobSteps) -> None:
     for lane in (Lane.BULK, Lane.SMALL):
         steps.submit(lane=lane)
 
-    while run_next(steps.leases, runner, HOLDER):
-        pass
+    work(steps, runner)
 
     assert [lease.lane for lease in runner.run_leases] == [Lane.SMALL, Lane.BULK]
 
@@ -101,12 +132,11 @@ def test_a_crash_is_held_against_the_chunk_and_the_process_goes_on(
     steps: JobSteps, error: Exception
 ) -> None:
     steps.beat()
-    steps.submit()
+    job_id = steps.submit()
 
-    assert run_next(steps.leases, FakeRunner(steps, goes_wrong=error), HOLDER)
+    work(steps, FailsOnce(steps, goes_wrong=error))
 
-    [loss] = steps.leased().losses
-    assert loss.reason is LossReason.DIED
+    assert steps.store.get(job_id).attempts_lost == 1
 
 
 def test_a_crash_after_the_commit_costs_nothing(steps: JobSteps) -> None:
@@ -118,7 +148,7 @@ def test_a_crash_after_the_commit_costs_nothing(steps: JobSteps) -> None:
     steps.beat()
     job_id = steps.submit()
 
-    run_next(steps.leases, CrashesLate(steps), HOLDER)
+    work(steps, CrashesLate(steps))
 
     job = steps.store.get(job_id)
     assert (job.status, job.attempts_lost) == ("succeeded", 0)
@@ -134,11 +164,11 @@ def test_a_chunk_is_taken_and_given_back_however_long_the_store_is_away(
     monkeypatch.setattr(steps.leases, "take", forgetful(steps.leases.take))
     monkeypatch.setattr(steps.leases, "give_back", forgetful(steps.leases.give_back))
 
-    assert run_next(steps.leases, FakeRunner(steps, goes_wrong=RuntimeError()), HOLDER)
+    runner = FailsOnce(steps, goes_wrong=RuntimeError())
+    work(steps, runner)
 
-    monkeypatch.undo()
-    lease = steps.leased()
-    assert [loss.reason for loss in lease.losses] == [LossReason.DIED]
+    [first, again] = runner.run_leases
+    assert (first.losses, [loss.reason for loss in again.losses]) == ((), [LossReason.DIED])
 
 
 def forgetful(step: Callable[..., object], *, times: int = 3) -> Callable[..., object]:

@@ -1,0 +1,52 @@
+"""`POST /predict`: a job whose predictions are the answer, if it ends soon enough."""
+
+from flask import Blueprint, Response, request
+
+from api import representations
+from api.query import parse_query
+from api.routes.jobs import accepted, csv_body, sender
+from api.routes.results import CSV, wanted_media_type
+from api.specification import SubmitOptions
+from api.submission import Submission
+from api.waiting import WaitingRoom
+from shared.errors import JobUnfinishedError
+from shared.job_store.ends import Seen
+from shared.job_store.store import JobStore
+
+WAIT_SECONDS = 30
+"""How long a caller waits who does not say so: less than proxies and clients have patience."""
+
+
+def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
+    """Routes over these parts."""
+    routes = Blueprint("predict", __name__)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        options = parse_query(SubmitOptions, request.args)
+        media_type = wanted_media_type()
+        preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
+        with waiting_room.seat(preference) as wait:
+            submitted = submission.submit(options, csv_body(submission), sender(wait))
+            seen = wait.for_end(submitted.job, is_told=submitted.is_told)
+        if not seen.job.has_ended:
+            return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
+        response = _predictions(seen, media_type)
+        if submitted.is_replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+    def _predictions(seen: Seen, media_type: str) -> Response:
+        """Raises JobUnfinishedError for a job with rows that have no outcome."""
+        job = seen.job
+        if job.pending or not job.total:
+            reason = f" ({job.error_code}: {job.error_detail})" if job.error_code else ""
+            raise JobUnfinishedError(job.id, job.status, reason=reason)
+        texts = iter([seen.results]) if seen.results else store.results(job)
+        make = representations.results_csv if media_type == CSV else representations.results_ndjson
+        response = Response(b"".join(make(job, texts)), mimetype=media_type)
+        response.headers["Content-Location"] = f"/jobs/{job.id}/results"
+        response.headers["Vary"] = "Accept"
+        return response
+
+    return routes

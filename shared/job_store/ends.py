@@ -1,0 +1,172 @@
+"""Who waits for the end of jobs is told, however many jobs that are: one subscription a process.
+
+A job's record names the channels on which its end is told (`submit_job.lua`, `await_end.lua`). A
+message may be lost with a connection, so whoever waits looks for itself after one.
+"""
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from redis import Redis
+from redis.client import PubSub
+from redis.exceptions import RedisError
+
+from shared.errors import StoreError, StoreUnavailableError
+from shared.job_store import keys, records
+from shared.job_store.connection import translated_errors
+from shared.job_store.store import JobStore
+from shared.jobs import Job
+
+logger = logging.getLogger(__name__)
+
+SUBSCRIBED_WITHIN_SECONDS = 5.0
+"""A server that does not answer a subscription in so long is as good as gone."""
+
+RECONNECT_SECONDS = 0.2
+
+UNCLAIMED = 1000
+"""Ends kept for those who were told of them before they asked."""
+
+LOOK_SECONDS = 10.0
+"""How often who waits looks for itself: a connection may be dead without anybody having noticed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A job when it has ended, or as it is when the wait is over."""
+
+    job: Job
+    results: bytes = b""
+    """Result lines, if they are few and were told with the end."""
+
+
+class Ends:
+    """Hears the ends of jobs that its process waits for. Safe to share by threads."""
+
+    def __init__(self, redis: Redis, store: JobStore) -> None:
+        self._redis = redis
+        self._store = store
+        self._lock = threading.Lock()
+        self._channel = ""
+        self._is_subscribed = threading.Event()
+        self._is_closed = threading.Event()
+        self._waiting: dict[str, list[SimpleQueue[bytes | None]]] = {}
+        self._unclaimed: OrderedDict[str, bytes | None] = OrderedDict()
+
+    def channel(self) -> str:
+        """The channel of this process, to which it listens from now on.
+
+        Raises StoreUnavailableError.
+        """
+        with self._lock:
+            # Not before: the server forks its processes after the application was made.
+            if not self._channel:
+                self._channel = keys.ends(secrets.token_hex(8))
+                threading.Thread(target=self._listen, name="ends", daemon=True).start()
+        if not self._is_subscribed.wait(SUBSCRIBED_WITHIN_SECONDS):
+            raise StoreUnavailableError
+        return self._channel
+
+    def wait(self, job_id: str, *, timeout_seconds: float, is_told: bool = False) -> Seen:
+        """A job as soon as it has ended, or as it is after the timeout.
+
+        `is_told`: whether the job names this process's `channel` since it was submitted. Raises
+        JobNotFoundError, JobGoneError, StoreUnavailableError.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        told: SimpleQueue[bytes | None] = SimpleQueue()
+        self._claim(job_id, told)
+        try:
+            while True:
+                if not is_told and not self._store.await_end(job_id, self.channel()):
+                    return Seen(job=self._store.get(job_id))
+                left = deadline - time.monotonic()
+                with suppress(Empty):
+                    if text := told.get(timeout=max(0.0, min(left, LOOK_SECONDS))):
+                        return _parsed(text)
+                    # It was deleted, or the listener was deaf for a while.
+                    is_told = False
+                    continue
+                if deadline <= time.monotonic():
+                    return Seen(job=self._store.get(job_id))
+                is_told = False
+        finally:
+            self._leave(job_id, told)
+
+    def _claim(self, job_id: str, told: "SimpleQueue[bytes | None]") -> None:
+        """Register who waits, and pass on what came before."""
+        with self._lock:
+            self._waiting.setdefault(job_id, []).append(told)
+            if job_id in self._unclaimed:
+                told.put(self._unclaimed.pop(job_id))
+
+    def _leave(self, job_id: str, told: "SimpleQueue[bytes | None]") -> None:
+        with self._lock:
+            waiting = self._waiting[job_id]
+            waiting.remove(told)
+            if not waiting:
+                del self._waiting[job_id]
+
+    def close(self) -> None:
+        """Listen no more, within a second or so."""
+        self._is_closed.set()
+
+    # --- the listener
+
+    def _listen(self) -> None:
+        while not self._is_closed.is_set():
+            try:
+                with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
+                    self._hear(subscription)
+            except (StoreError, RedisError, OSError) as error:
+                logger.warning("ends of jobs not heard", extra={"reason": str(error)})
+            self._is_subscribed.clear()
+            self._is_closed.wait(RECONNECT_SECONDS)
+
+    def _hear(self, subscription: PubSub) -> None:
+        """Pass on what is told until the connection fails."""
+        with translated_errors():
+            subscription.subscribe(self._channel)
+            while not self._is_closed.is_set():
+                message = subscription.get_message(timeout=1.0)
+                if message is None:
+                    continue
+                if message["type"] == "message":
+                    self._pass_on(message["data"])
+                else:
+                    self._is_subscribed.set()
+                    # What was told before this subscription stood was not heard.
+                    self._pass_on_doubt()
+
+    def _pass_on(self, text: bytes) -> None:
+        """`text`: a JSON list that begins with the job's id; nothing follows if it was deleted."""
+        job_id = text[2 : text.index(b'"', 2)].decode()
+        told_end = text if len(text) > len(f'["{job_id}"]') else None
+        with self._lock:
+            waiting = self._waiting.get(job_id)
+            for told in waiting or ():
+                told.put(told_end)
+            if not waiting:
+                self._unclaimed[job_id] = told_end
+                if len(self._unclaimed) > UNCLAIMED:
+                    self._unclaimed.popitem(last=False)
+
+    def _pass_on_doubt(self) -> None:
+        with self._lock:
+            for waiting in self._waiting.values():
+                for told in waiting:
+                    told.put(None)
+
+
+def _parsed(text: bytes) -> Seen:
+    job_id, now_ms, record, results = json.loads(text)
+    fields = records.pairs([part.encode() for part in record])
+    job = records.parse_job(job_id, fields, read_at_ms=int(now_ms))
+    return Seen(job=job, results=results.encode())

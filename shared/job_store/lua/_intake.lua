@@ -1,0 +1,55 @@
+-- Stands behind _work.lua before the scripts that take jobs in.
+
+-- Why there is no room for so many rows and bytes: {'busy', rows to be done before, rows/s} where there
+-- is too much work; {'never', most bytes} for what would be too much for an empty server, too.
+local function refusal(rows, bytes, most_rows, share)
+  local waiting_rows = tonumber(call('HGET', BACKLOG, 'rows')) or 0
+  local promised_bytes = tonumber(call('HGET', BACKLOG, 'bytes')) or 0
+  local used, most = memory()
+  if most > 0 and bytes > most * share then return {'never', math.floor(most * share)} end
+  local excess_rows = waiting_rows + rows - most_rows
+  local excess_bytes = most > 0 and used + promised_bytes + bytes - most * share or 0
+  -- A service with nothing to do takes one job of any size that the other bounds allow.
+  if (excess_rows > 0 and waiting_rows > 0) or excess_bytes > 0 then
+    -- What waits makes room as it is done, each row about as much as any other.
+    local rows_of_bytes = promised_bytes > 0 and excess_bytes * waiting_rows / promised_bytes or 0
+    return {'busy', math.max(0, math.ceil(excess_rows), math.ceil(rows_of_bytes)),
+      call('HGET', BACKLOG, 'rate') or ''}
+  end
+end
+
+-- Make the record of the open job from pairs of field and value that begin at ARGV[first], in this
+-- status. Returns nil, or why not: a refusal; {'taken', job, fingerprint} for an idempotency key that
+-- made a job before.
+local function create(status, idempotency_key, request, rows, bytes, most_rows, share, first)
+  local idempotency = idempotency_key ~= '' and string.format(IDEMPOTENCY, idempotency_key)
+  if idempotency then
+    local found = call('HMGET', idempotency, 'job_id', 'request')
+    if found[1] then return {'taken', found[1], found[2]} end
+  end
+  local refused = refusal(rows, bytes, most_rows, share)
+  if refused then return refused end
+  call('HSET', RECORD, 'status', status, 'created_at_ms', NOW, unpack(ARGV, first))
+  call('SET', TOMBSTONE, 'expired')
+  if idempotency then
+    call('HSET', RECORD, 'idempotency_key', idempotency_key)
+    call('HSET', idempotency, 'job_id', ID, 'request', request)
+  end
+  call('ZADD', JOBS, 0, ID)
+  local deadline = number('deadline_seconds')
+  if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
+end
+
+-- Add a chunk whose input is stored. `growth`: bytes that its results take.
+local function add_chunk(chunk, plan, rows, growth)
+  call('HSET', CHUNKS, chunk, plan, chunk .. ':growth', growth)
+  call('EXPIRE', input(chunk), input_seconds())
+  call('HINCRBY', RECORD, 'total', rows)
+  call('HINCRBY', RECORD, 'chunks_total', 1)
+  make_ready()
+end
+
+-- The whole body is here.
+local function close(bytes, sha256)
+  call('HSET', RECORD, 'is_received', 1, 'input_bytes', bytes, 'input_sha256', sha256)
+end

@@ -1,0 +1,51 @@
+-- ARGV: worker, then for each chunk: job, chunk, token, results, errors, rejects, rows succeeded, rows
+-- failed. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
+-- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
+-- finds the result and changes nothing.
+local worker = ARGV[1]
+
+local function free_parts(chunk)
+  if not call('HGET', CHUNKS, chunk .. ':lost') then return end
+  for _, part in ipairs(call('HKEYS', PARTS)) do
+    if string.match(part, '^(%d+):') == chunk then call('HDEL', PARTS, part) end
+  end
+end
+
+local function commit(id, chunk, token, results, errors, rejects, succeeded, failed)
+  open(id)
+  local why = closed()
+  if not why and call('HGET', CHUNKS, chunk .. ':token') ~= token then
+    why = 'stale'
+    call('HINCRBY', COUNTERS, 'commits_refused', 1)
+  end
+  -- Whatever becomes of the attempt, it is over.
+  release(worker, chunk, token)
+  if why then return why end
+  if is_committed(chunk) then return 'committed' end
+  call('HSET', RESULTS, chunk, results)
+  if errors ~= '' then call('HSET', ERRORS, chunk, errors) end
+  if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end
+  call('UNLINK', input(chunk))
+  free_parts(chunk)
+  local growth = tonumber(call('HGET', CHUNKS, chunk .. ':growth')) or 0
+  call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
+  owe(-(succeeded + failed), -growth)
+  call('HINCRBY', BACKLOG, 'done', succeeded + failed)
+  call('HINCRBY', RECORD, 'chunks_done', 1)
+  call('HINCRBY', RECORD, 'succeeded', succeeded)
+  local all_failed = call('HINCRBY', RECORD, 'failed', failed)
+  local threshold = number('error_threshold')
+  if threshold >= 0 and all_failed > threshold then
+    finish('failed', 'error_threshold_exceeded',
+      all_failed .. ' rows failed; the job allows ' .. threshold .. '.')
+  elseif not finish_if_complete() then
+    renew(RESULTS, ERRORS, REJECTS)
+  end
+  return 'committed'
+end
+
+local outcomes = {}
+for i = 2, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
+-- This process looks for work in a moment.
+for _, lane in ipairs({'small', 'bulk'}) do call('SET', string.format(WOKEN, lane), 1, 'PX', 100) end
+return outcomes

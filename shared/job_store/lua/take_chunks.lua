@@ -1,0 +1,138 @@
+-- ARGV: worker, process, seconds a chunk may run, most jobs, rows and seconds of what is run together,
+-- ms for which nobody else need be woken for small jobs, ms for which the process lingers when there
+-- is nothing, then lanes in the order in which they are looked at, which changes when there would be
+-- no bulk work at all.
+-- Leases the next chunk to a process of a live worker: callers take turns, and the jobs of a caller
+-- take turns. With a small job come others that wait for the same model and want the same of it,
+-- whoever sent them. A process runs one thing at a time: what it still holds it never learnt of.
+-- Returns {'leased', 1 if a worker must be woken by a message, lane, spec, then for each chunk {job, chunk,
+-- token, attempts, plan, input, lost attempts, pairs of rows and result of parts done}}, with the input
+-- of bulk left to be read; {'nothing'}; {'lingers'}; {'unknown'} for a worker not heard of.
+local worker, process = ARGV[1], ARGV[2]
+local most_jobs, most_rows, most_seconds = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local hold, linger = tonumber(ARGV[7]), tonumber(ARGV[8])
+local member = worker .. ' ' .. process
+local seen = call('HGET', WORKERS, worker)
+if not seen then return {'unknown'} end
+local _, processes, most_bulk = parse_worker(seen)
+
+-- Open a job that has left its line; whether there is a chunk of it to run.
+local function is_next(id)
+  open(id)
+  if closed() then return false end
+  call('HDEL', RECORD, 'is_ready')
+  return has_chunks_to_run()
+end
+
+-- Jobs that have ended meanwhile cost their caller no turn.
+local function next_job(lane)
+  local ring = string.format(READY, lane)
+  while true do
+    local caller = call('LMOVE', ring, ring, 'LEFT', 'RIGHT')
+    if not caller then return false end
+    local line = string.format(READY_JOBS, lane, caller)
+    local id = call('LPOP', line)
+    while id and not is_next(id) do id = call('LPOP', line) end
+    if call('EXISTS', line) == 0 then call('LREM', ring, -1, caller) end
+    if id then return true end
+  end
+end
+
+local function next_chunk()
+  local chunk = call('LPOP', RETURNED)
+  if chunk then return chunk end
+  return tostring(call('HINCRBY', RECORD, 'chunks_taken', 1) - 1)
+end
+
+local function parts_done(chunk)
+  local parts = {}
+  if not call('HGET', CHUNKS, chunk .. ':lost') then return parts end
+  local all = call('HGETALL', PARTS)
+  for i = 1, #all, 2 do
+    local rows = string.match(all[i], '^' .. chunk .. ':(.*)$')
+    if rows then
+      parts[#parts + 1] = rows
+      parts[#parts + 1] = all[i + 1]
+    end
+  end
+  return parts
+end
+
+local function lease(lane)
+  local chunk = next_chunk()
+  if has_chunks_to_run() then make_ready() end
+  local token = call('HINCRBY', CHUNKS, chunk .. ':token', 1)
+  local attempts = call('HINCRBY', CHUNKS, chunk .. ':attempts', 1)
+  local plan, lost = call('HGET', CHUNKS, chunk), call('HGET', CHUNKS, chunk .. ':lost') or ''
+  local running = lost == '' and '0-' .. string.match(plan, '"rows":(%d+)') or ''
+  call('HSET', CHUNKS, chunk .. ':running', running)
+  local deadline = string.format('%d', NOW + ARGV[3] * 1000)
+  call('HSET', string.format(LEASES, worker), lease_field(chunk),
+    table.concat({process, token, lane, deadline}, ' '))
+  if not get('started_at_ms') then call('HSET', RECORD, 'started_at_ms', NOW) end
+  if get('status') == 'queued' then call('HSET', RECORD, 'status', 'running') end
+  renew()
+  local data = lane == 'small' and call('GET', input(chunk)) or ''
+  return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk)}
+end
+
+-- Whether the open job is a small one that nobody has begun; its rows.
+local function fresh()
+  local fields = call('HMGET', RECORD, 'chunks_total', 'chunks_taken', 'is_received', 'total', 'status')
+  if fields[5] ~= 'queued' or fields[3] ~= '1' then return false end
+  return fields[1] == '1' and not fields[2] and tonumber(fields[4])
+end
+
+-- Lease other small jobs with the same spec, as far as they fit. `rows`: of those leased already.
+local function join(leases, spec, rows)
+  local ring, speed = string.format(READY, 'small'), call('HGET', SPEEDS, get('model'))
+  if speed then most_rows = math.min(most_rows, speed * most_seconds) end
+  for _, caller in ipairs(call('LRANGE', ring, 0, most_jobs - 1)) do
+    local line = string.format(READY_JOBS, 'small', caller)
+    for _, id in ipairs(call('LRANGE', line, 0, most_jobs - 1)) do
+      if #leases >= most_jobs then return end
+      open(id)
+      local more = fresh()
+      if more and rows + more <= most_rows and get('spec') == spec then
+        call('LREM', line, 1, id)
+        call('HDEL', RECORD, 'is_ready')
+        rows = rows + more
+        leases[#leases + 1] = lease('small')
+      end
+    end
+    if call('EXISTS', line) == 0 then call('LREM', ring, 1, caller) end
+  end
+end
+
+each_lease(worker, function(id, chunk, holder, token)
+  if holder ~= process then return end
+  open(id)
+  give_back(worker, chunk, token, 'returned')
+end)
+call('ZREM', LINGERING, member)
+
+local all_busy, bulk_busy = busy(worker)
+if all_busy >= processes then return {'nothing'} end
+local lanes = {unpack(ARGV, 9)}
+-- However many small jobs come, one of the worker's processes goes on with bulk work.
+if all_busy > 0 and bulk_busy == 0 and lanes[2] then lanes[1], lanes[2] = lanes[2], lanes[1] end
+for _, lane in ipairs(lanes) do
+  local woken = string.format(WOKEN, lane)
+  call('DEL', woken)
+  local may_run = lane == 'small' or bulk_busy < most_bulk
+  if may_run and next_job(lane) then
+    local spec, rows = get('spec'), fresh()
+    local leases = {lease(lane)}
+    if lane == 'small' and rows then join(leases, spec, rows) end
+    local message = 0
+    if has_ready(lane) then
+      message = wake(lane)
+    elseif lane == 'small' and hold > 0 then
+      call('SET', woken, 1, 'PX', hold)
+    end
+    return {'leased', message, lane, spec, unpack(leases)}
+  end
+end
+if linger == 0 then return {'nothing'} end
+call('ZADD', LINGERING, NOW + linger, member)
+return {'lingers'}
