@@ -28,8 +28,9 @@ from shared.errors import (
     quoted,
 )
 
-BLOCK_BYTES = 256 * 1024
-"""Read from the socket at a time: large enough that Python's share per byte is small."""
+BLOCK_BYTES = 1024 * 1024
+"""Read from the socket at a time: as much as Gunicorn receives in one call, since it copies what is
+left of it for the next read."""
 
 CSV_TYPES = ("text/csv", "application/csv")
 MULTIPART_TYPE = "multipart/form-data"

@@ -104,8 +104,11 @@ class CsvIntake:
         """
         while data := self._take(self._target_bytes(rows_wanted())):
             masked = csv_records.mask(data, self._delimiter)
-            rows = csv_records.count_records(masked, self._delimiter)
-            first_line, self._line = self._line, self._line + csv_records.count_lines(data)
+            lines = csv_records.count_lines(data)
+            rows = csv_records.count_records(
+                masked, self._delimiter, line_ends=lines if masked is data else None
+            )
+            first_line, self._line = self._line, self._line + lines
             if not rows:
                 continue
             if self._row + rows - 1 > self._max_rows:
@@ -121,7 +124,7 @@ class CsvIntake:
         """About how many bytes so many rows are, judged by the rows before them."""
         if not self._bytes_per_row:
             self._fill(FIRST_LOOK_BYTES)
-            look = csv_records.mask(bytes(self._buffer[:FIRST_LOOK_BYTES]), self._delimiter)
+            look = csv_records.mask(self._first(FIRST_LOOK_BYTES), self._delimiter)
             self._bytes_per_row = len(look) / max(
                 1, csv_records.count_records(look, self._delimiter)
             )
@@ -136,7 +139,8 @@ class CsvIntake:
             is_all = self._has_ended and len(self._buffer) <= look
             if is_all and look == target_bytes:
                 return self._take_rest()
-            masked = csv_records.mask(bytes(self._buffer[:look]), self._delimiter)
+            data = self._first(look)
+            masked = csv_records.mask(data, self._delimiter)
             end = csv_records.last_record_end(masked, target_bytes)
             if not end:
                 end = csv_records.first_record_end(masked, target_bytes - 1)
@@ -145,9 +149,13 @@ class CsvIntake:
             if not end and is_all:
                 return self._take_rest()
             look = max(2 * look, FIRST_LOOK_BYTES)
-        data = bytes(self._buffer[:end])
         del self._buffer[:end]
-        return data
+        return data[:end]
+
+    def _first(self, size_bytes: int) -> bytes:
+        """The buffer's first bytes, copied once: a slice of it would be a copy to be copied."""
+        with memoryview(self._buffer) as view:
+            return bytes(view[:size_bytes])
 
     def _take_rest(self) -> bytes:
         """All that is left of a stream that has ended."""

@@ -16,10 +16,12 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (Gunicorn makes a private file 
 
 bind = f"{_settings.host}:{_settings.port}"
 
-# One process: the API moves bytes and waits, so threads serve it, and one process keeps its peak
-# memory the peak of the API. More capacity is another container.
+# The API moves bytes and waits, so threads serve it.
 worker_class = "api.server.StayingWorker"
-workers = 1
+workers = _settings.api_processes
+# Forked when all is imported: the processes share what they have in common. The application makes
+# connections and threads only when it is asked first.
+preload_app = True
 threads = 32
 
 # Uploads and `Prefer: wait` may be under way when TERM arrives; whoever stops the API waits longer.

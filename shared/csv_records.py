@@ -66,14 +66,19 @@ def ends_inside_quotes(data: bytes, delimiter: bytes) -> bool:
 
 def count_lines(data: bytes) -> int:
     """Number of physical line ends."""
-    returns = data.count(b"\r")
-    return data.count(b"\n") + (returns - data.count(b"\r\n") if returns else 0)
+    # Looking whether there is one takes a thirtieth of the time of counting none.
+    if b"\r" not in data:
+        return data.count(b"\n")
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
-def count_records(masked: bytes, delimiter: bytes) -> int:
-    """Number of records that are not blank, the last one with or without its line end."""
+def count_records(masked: bytes, delimiter: bytes, *, line_ends: int | None = None) -> int:
+    """Number of records that are not blank, the last one with or without its line end.
+
+    `line_ends`: how many there are in `masked`, if they have been counted.
+    """
     has_open_end = bool(masked) and masked[-1:] not in b"\r\n"
-    records = count_lines(masked) + has_open_end
+    records = (count_lines(masked) if line_ends is None else line_ends) + has_open_end
     if _may_have_blank_records(masked):
         records -= sum(1 for _ in _blank_record(delimiter).finditer(masked))
     return records

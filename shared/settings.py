@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     flower_password: SecretStr = SecretStr("")
     """Password of Flower's user `rowmill`; empty means no login, which only loopback can bear."""
 
+    api_processes: int = Field(default=2, ge=1)
+    """Processes of the API. One that takes in a huge body answers small requests more slowly, since
+    they share its interpreter lock."""
+
     workers: int = Field(default=2, ge=1)
     """Processes of one worker that may score bulk chunks at a time. As many as cores: scoring is
     bound by the processor. One more is kept for small jobs."""

@@ -7,6 +7,7 @@ from redis import Redis
 
 from shared.chunks import ChunkPlan, ChunkResult
 from shared.job_store.intake import JobIntake, WholeBody
+from shared.job_store.workers import Capacity
 from shared.jobs import JobSpec
 from shared.manifest import Artifact, Manifest
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
@@ -53,6 +54,13 @@ def make_body(plan: ChunkPlan | None = None) -> WholeBody:
     """A body that is one chunk."""
     plan = plan or make_plan()
     return WholeBody(plan=plan, data=b"1\n" * plan.rows, input_bytes=22, sha256="a" * 64)
+
+
+def make_capacity(processes: int = 1, bulk_processes: int = 1) -> Capacity:
+    """What a worker scores with that has a thread in each process."""
+    return Capacity(
+        processes=processes, bulk_processes=bulk_processes, threads_per_process=1, cores=2
+    )
 
 
 def make_result(

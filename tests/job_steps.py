@@ -13,7 +13,7 @@ from shared.job_store.leases import Holder, Lease, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Job, JobTerms, Lane, new_job_id
-from tests.factories import make_body, make_plan, make_result, make_spec
+from tests.factories import make_body, make_capacity, make_plan, make_result, make_spec
 
 WORKER = "host/1"
 PROCESSES = 20
@@ -77,9 +77,8 @@ class JobSteps:
         alive: Collection[int] = range(1, PROCESSES + 1),
     ) -> Pulse:
         bulk_processes = processes - 1 if bulk is None else bulk
-        return self.registry.beat(
-            worker, processes=processes, bulk_processes=bulk_processes, alive=alive
-        )
+        capacity = make_capacity(processes, bulk_processes)
+        return self.registry.beat(worker, capacity, alive=alive)
 
     def take(
         self, process: int = 1, *, worker: str = WORKER, lanes: Sequence[Lane] = LANES

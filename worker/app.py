@@ -2,13 +2,15 @@
 
 import csv
 import functools
+import logging
 import os
 import secrets
 import socket
 from pathlib import Path
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_init
+import joblib
+from celery.signals import setup_logging, worker_init, worker_process_init
 from redis import Redis
 from threadpoolctl import threadpool_limits
 
@@ -21,6 +23,7 @@ from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 from worker import tasks
+from worker.background import Background
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
 from worker.supervisor import Supervisor, SupervisorStep
@@ -32,9 +35,11 @@ the chunk, it is a process that is lost and not the worker, the container or Red
 MAX_OOM_SCORE = 1000
 """Highest that Linux knows (proc_pid_oom_score_adj(5))."""
 
-NICENESS = 5
-"""How far scoring stands back behind the processes that take in, wake and answer, on cores that
-they share: those need little, and callers wait for it."""
+BULK_NICENESS = 10
+"""How far scoring bulk chunks stands back behind small jobs and behind the processes that take in,
+wake and answer, on cores that they share: those need little, and callers wait for it."""
+
+logger = logging.getLogger(__name__)
 
 settings = Settings()
 app = make_celery(settings)
@@ -95,6 +100,21 @@ def chunk_runner() -> ChunkRunner:
     )
 
 
+@functools.cache
+def background() -> Background:
+    """This process's thread for bulk chunks."""
+    return Background(niceness=BULK_NICENESS, prepare=limit_threads)
+
+
+def limit_threads() -> None:
+    """Bound the threads of BLAS and OpenMP. The latter's bound is one of the calling thread."""
+    # Limits stay until the process ends; the object must live as long.
+    limits.append(threadpool_limits(settings.threads_per_process))
+
+
+limits: list[threadpool_limits] = []
+
+
 def supervisor() -> Supervisor:
     return Supervisor(
         workers(),
@@ -102,30 +122,39 @@ def supervisor() -> Supervisor:
         worker=WORKER,
         queue=QUEUE,
         bulk_processes=settings.workers,
+        threads_per_process=settings.threads_per_process,
+        cores=joblib.cpu_count(),
         stop_seconds=settings.stop_seconds,
     )
 
 
 def stand_back() -> None:
-    """Let this process be the one that others come before, for memory and for cores."""
+    """Let this process be the one that goes when memory runs out."""
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text(str(min(int(score.read_text()) + MORE_OOM_SCORE, MAX_OOM_SCORE)))
-    os.nice(NICENESS)
+
+
+@worker_init.connect(weak=False)
+def warn_of_too_many_threads(**_: Any) -> None:
+    """Threads that wait for each other's cores cost more than they bring."""
+    threads = settings.workers * settings.threads_per_process
+    if threads > (cores := joblib.cpu_count()):
+        fields = {"threads": threads, "cores": cores}
+        logger.warning("more threads score than there are cores", extra=fields)
 
 
 @worker_process_init.connect(weak=False)
 def prepare_child(**_: Any) -> None:
     """Make a pool child ready before it gets its first task."""
-    for part in (redis, workers, leases, chunk_runner):
+    for part in (redis, workers, leases, chunk_runner, background):
         part.cache_clear()
     stand_back()
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
-    # After loading, so that libraries which only a model brings in are limited, too. Limits stay
-    # until the process ends; the object must live as long.
-    prepare_child.limits = threadpool_limits(settings.threads_per_process)  # type: ignore[attr-defined]
+    # After loading, so that libraries which only a model brings in are limited, too.
+    limit_threads()
 
 
 tasks.register(
@@ -133,6 +162,7 @@ tasks.register(
     chunk_runner=chunk_runner,
     leases=leases,
     holder=holder,
+    background=background,
     wake=dispatcher.wake,
     wake_this=functools.partial(dispatcher.wake, QUEUE),
 )

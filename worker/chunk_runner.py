@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 MIN_MEASURED_ROWS = 20
 """A chunk with fewer predictions says nothing about how fast the model is."""
 
+MIN_MEASURED_SECONDS = 0.05
+"""What took less tells only how fast the model is at least: most of it is what any chunk costs."""
+
 MIN_PART_SECONDS = 2.0
 MIN_PART_SHARE = 0.1
 """A part of a chunk that lost a process has twice its share of the chunk's time limit, but at least
@@ -113,13 +116,18 @@ class ChunkRunner:
             rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
             result = rows.score(check=check)
         seconds = time.perf_counter() - began
-        if self._commit(lease, result) is Outcome.COMMITTED:
+        if self._commit(lease, result, **rows.timings) is Outcome.COMMITTED:
             self._record_speed(lease, result.succeeded, seconds)
 
     def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
-        if rows >= MIN_MEASURED_ROWS:
-            with suppress(StoreError):  # it only helps to cut better chunks
-                self.workers.record_speed(lease.spec.model_version_id, rows / seconds)
+        if rows < MIN_MEASURED_ROWS:
+            return
+        with suppress(StoreError):  # it only helps to cut better chunks
+            self.workers.record_speed(
+                lease.spec.model_version_id,
+                rows / seconds,
+                is_least=seconds < MIN_MEASURED_SECONDS,
+            )
 
     def _run_in_parts(self, lease: Lease) -> None:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:
@@ -179,13 +187,15 @@ class ChunkRunner:
         share = max(2 * part_rows / chunk_rows, MIN_PART_SHARE)
         return min(limit, max(limit * share, MIN_PART_SECONDS))
 
-    def _commit(self, lease: Lease, result: ChunkResult) -> Outcome:
+    def _commit(self, lease: Lease, result: ChunkResult, **timings: float) -> Outcome:
+        began = time.perf_counter()
         outcome = persistently(self.leases.commit)(lease, result)
-        self._log(lease, outcome, failed=result.failed)
+        timings["commit_seconds"] = round(time.perf_counter() - began, 4)
+        self._log(lease, outcome, failed=result.failed, **timings)
         return outcome
 
     @staticmethod
-    def _log(lease: Lease, outcome: Outcome, **fields: int) -> None:
+    def _log(lease: Lease, outcome: Outcome, **fields: float) -> None:
         logger.info(
             "chunk run",
             extra={

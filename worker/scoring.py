@@ -1,6 +1,8 @@
 """The rows of a chunk, or of a part of it, scored or refused. Changes nothing outside."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,8 @@ class Slice:
     def __init__(
         self, data: bytes, plan: ChunkPlan, *, spec: JobSpec, predictor: Predictor
     ) -> None:
+        self.timings: dict[str, float] = {}
+        """Seconds by step, of what has been done so far."""
         self._spec = spec
         self._plan = plan
         self._predictor = predictor
@@ -29,8 +33,10 @@ class Slice:
 
         `check` is called between the steps of the search for rows that the model refuses.
         """
-        table = self._reader.read()
-        prediction = self._predictor.predict(table.features, self._spec.output, check=check)
+        with self._timed("parse"):
+            table = self._reader.read()
+        with self._timed("predict"):
+            prediction = self._predictor.predict(table.features, self._spec.output, check=check)
         refused = [
             self._reader.row_error(
                 int(table.positions[refusal.position]), "", "prediction_failed", refusal.message
@@ -38,7 +44,14 @@ class Slice:
             for refusal in prediction.refusals
         ]
         positions = table.positions[prediction.positions]
-        return self._result(table, positions, prediction.columns, refused)
+        with self._timed("render"):
+            return self._result(table, positions, prediction.columns, refused)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.timings[f"{step}_seconds"] = round(time.perf_counter() - began, 4)
 
     def refuse(self, code: str, message: str) -> ChunkResult:
         """Row errors for all rows: `code` for those that have no fault of their own."""

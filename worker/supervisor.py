@@ -22,7 +22,7 @@ from kombu import Queue
 
 from shared.dispatch import Dispatcher
 from shared.errors import StoreError
-from shared.job_store.workers import Pulse, WorkerRegistry
+from shared.job_store.workers import Capacity, Pulse, WorkerRegistry
 from shared.suspicion import LossReason
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class Supervisor:
         worker: str,
         queue: Queue,
         bulk_processes: int,
+        threads_per_process: int,
+        cores: int,
         stop_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,6 +59,8 @@ class Supervisor:
         self._worker = worker
         self._queue = queue
         self._bulk_processes = bulk_processes
+        self._threads_per_process = threads_per_process
+        self._cores = cores
         self._stop_seconds = stop_seconds
         self._clock = clock
         self._stopping_since: float | None = None
@@ -101,13 +105,14 @@ class Supervisor:
             self._rounds_unheard = unheard + 1
 
     def _beat(self, alive: list[int], ready: int) -> Pulse:
-        pulse = self._registry.beat(
-            self._worker,
+        capacity = Capacity(
             processes=ready,
             # While one of them starts anew, it is bulk that does without.
             bulk_processes=min(max(1, ready - 1), self._bulk_processes) if ready else 0,
-            alive=alive,
+            threads_per_process=self._threads_per_process,
+            cores=self._cores,
         )
+        pulse = self._registry.beat(self._worker, capacity, alive=alive)
         self._is_running = pulse.running > 0
         for chunk in pulse.given_back:
             log_swept(LossReason.DIED, chunk)

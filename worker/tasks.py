@@ -13,6 +13,7 @@ from shared.errors import StoreError
 from shared.job_store.leases import Holder, Lease, Leases, Taken, Terms
 from shared.jobs import Lane
 from shared.suspicion import LossReason
+from worker.background import Background
 from worker.chunk_runner import ChunkRunner
 from worker.outage import persistently
 
@@ -46,12 +47,14 @@ class Shift:
         runner: ChunkRunner,
         holder: Holder,
         *,
+        background: Background,
         wake: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._leases = leases
         self._runner = runner
         self._holder = holder
+        self._background = background
         self._wake = wake
         self._clock = clock
         self._ends_at = clock() + TASK_SECONDS
@@ -90,10 +93,12 @@ class Shift:
         otherwise."""
         began = self._clock()
         try:
-            if len(leases) == 1:
-                self._runner.run(leases[0])
-            else:
+            if len(leases) > 1:
                 self._runner.run_together(leases)
+            elif leases[0].lane is Lane.BULK:
+                self._background.run(self._runner.run, leases[0])
+            else:
+                self._runner.run(leases[0])
         except Exception:
             for lease in leases:
                 fields = {"job_id": lease.job_id, "chunk": lease.plan.number}
@@ -110,6 +115,7 @@ def register(
     chunk_runner: Callable[[], ChunkRunner],
     leases: Callable[[], Leases],
     holder: Callable[[], Holder],
+    background: Callable[[], Background],
     wake: Callable[[], None],
     wake_this: Callable[[], None],
 ) -> None:
@@ -119,7 +125,7 @@ def register(
     @celery.task(name=SCORE_CHUNKS)
     def score_chunks(*, job_id: str = "") -> None:  # noqa: ARG001
         """Run chunks, of whatever job, as long as there are any, but not for ever."""
-        shift = Shift(leases(), chunk_runner(), holder(), wake=wake)
+        shift = Shift(leases(), chunk_runner(), holder(), background=background(), wake=wake)
         while shift.work():
             # A server without memory for a message has work that would free some.
             with suppress(StoreError):

@@ -1,14 +1,17 @@
 """`/models`: what can be scored with."""
 
+from dataclasses import asdict
+
 from flask import Blueprint, Response, jsonify
 
 from api import representations
+from shared.job_store.workers import WorkerRegistry
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 
 
-def make_blueprint(repository: ModelRepository) -> Blueprint:
-    """Routes over this repository."""
+def make_blueprint(repository: ModelRepository, workers: WorkerRegistry) -> Blueprint:
+    """Routes over this repository, and the workers that serve it."""
     routes = Blueprint("models", __name__)
 
     def document(manifest: Manifest) -> dict[str, object]:
@@ -16,7 +19,9 @@ def make_blueprint(repository: ModelRepository) -> Blueprint:
 
     @routes.get("/models")
     def list_models() -> Response:
-        return jsonify({"models": [document(manifest) for manifest in repository.newest()]})
+        models = [document(manifest) for manifest in repository.newest()]
+        capacities = [asdict(capacity) for capacity in workers.live().values()]
+        return jsonify({"models": models, "workers": capacities})
 
     @routes.get("/models/<reference>")
     def show(reference: str) -> Response:

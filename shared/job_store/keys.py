@@ -28,7 +28,7 @@
 |                       |         | to run, in the order of their turns  |              |         |
 | ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | sweep        | both    |
 | workers               | hash    | worker → `last seen (ms) processes   | sweep        | workers |
-|                       |         | bulk processes`                      |              |         |
+|                       |         | bulk processes threads cores`        |              |         |
 | leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |
 |                       |         | deadline (ms)` of running attempts   |              |         |
 | lingering             | zset    | `worker process` that is ready to be | take         | workers |

@@ -37,6 +37,18 @@ class Pulse:
     """`job chunk` of what its dead processes ran."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Capacity:
+    """What a worker scores with."""
+
+    processes: int
+    """Those that are ready; one more than may run bulk chunks, when all are."""
+    bulk_processes: int
+    threads_per_process: int
+    cores: int
+    """Of its machine, as far as it may use them."""
+
+
 class WorkerRegistry:
     """Who works, and how fast. Safe to share by threads. Raises StoreUnavailableError.
 
@@ -48,14 +60,20 @@ class WorkerRegistry:
         self._scripts = Scripts(redis, "beat", "leave", "sweep")
         self._dead_after_seconds = dead_after_seconds
         self._max_job_losses = max_job_losses
+        self._known_speeds: dict[str, float] = {}
 
-    def beat(
-        self, worker: str, *, processes: int, bulk_processes: int, alive: Collection[int]
-    ) -> Pulse:
-        """Say that a worker lives: how many chunks it runs at a time, how many of them bulk, and
-        the ids of its live processes. What others of its processes ran is given back."""
+    def beat(self, worker: str, capacity: Capacity, *, alive: Collection[int]) -> Pulse:
+        """Say that a worker lives, what it scores with, and the ids of its live processes. What
+        others of its processes ran is given back."""
         could_run, running, *given_back = self._scripts.run(
-            "beat", worker, processes, bulk_processes, self._max_job_losses, *alive
+            "beat",
+            worker,
+            capacity.processes,
+            capacity.bulk_processes,
+            capacity.threads_per_process,
+            capacity.cores,
+            self._max_job_losses,
+            *alive,
         )
         return Pulse(could_run=could_run, running=running, given_back=tuple(texts(given_back)))
 
@@ -79,32 +97,31 @@ class WorkerRegistry:
 
     def live_processes(self) -> int:
         """Number of worker processes that can score right now."""
-        now, seen = self._seen()
-        return sum(count for at, count in seen.values() if self._lives(now, at))
+        return sum(capacity.processes for capacity in self.live().values())
 
     def is_live(self, host: str) -> bool:
         """Whether a worker on this host was heard of lately."""
-        now, seen = self._seen()
-        return any(
-            worker.partition("/")[0] == host and self._lives(now, at)
-            for worker, (at, _) in seen.items()
-        )
+        return any(worker.partition("/")[0] == host for worker in self.live())
 
-    def _lives(self, now: float, at: float) -> bool:
-        return now - at <= self._dead_after_seconds
-
-    def _seen(self) -> tuple[float, dict[str, tuple[float, int]]]:
-        """The server's time, and by it when each worker was last heard of, with its processes.
-
-        In seconds since 1970, by one clock for all machines.
-        """
+    def live(self) -> dict[str, Capacity]:
+        """What the workers score with that were heard of lately."""
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.hgetall(keys.WORKERS)
             (seconds, microseconds), found = pipe.execute()
-        told = {text(name): value.split() for name, value in found.items()}
-        now = seconds + microseconds / 1_000_000
-        return now, {name: (int(at) / 1000, int(n)) for name, (at, n, _) in told.items()}
+        now_ms = seconds * 1000 + microseconds / 1000
+        live = {}
+        for name, told in found.items():
+            at_ms, *described = map(int, told.split())
+            if now_ms - at_ms <= self._dead_after_seconds * 1000:
+                processes, bulk_processes, threads, cores = described
+                live[text(name)] = Capacity(
+                    processes=processes,
+                    bulk_processes=bulk_processes,
+                    threads_per_process=threads,
+                    cores=cores,
+                )
+        return live
 
     def counters(self) -> dict[str, int]:
         """What happened how often since the server began: commits refused, attempts lost."""
@@ -112,10 +129,20 @@ class WorkerRegistry:
             found = self._redis.hgetall(keys.COUNTERS)
         return {text(name): int(count) for name, count in found.items()}
 
-    def record_speed(self, model_version_id: str, rows_per_second: float) -> None:
-        """Count in how fast a process just scored a chunk of this model version."""
+    def record_speed(
+        self, model_version_id: str, rows_per_second: float, *, is_least: bool = False
+    ) -> None:
+        """Count in how fast a process just scored a chunk of this model version.
+
+        `is_least`: whether the model is at least so fast and perhaps much faster.
+        """
+        if is_least and rows_per_second <= self._known_speeds.get(model_version_id, 0.0):
+            return
         known = self.speed(model_version_id)
         if known is not None:
+            self._known_speeds[model_version_id] = known
+            if is_least and rows_per_second <= known:
+                return
             rows_per_second = min(rows_per_second, MAX_SPEED_UP * known)
             weight = WEIGHT_OF_FASTER if rows_per_second > known else WEIGHT_OF_SLOWER
             rows_per_second = weight * rows_per_second + (1 - weight) * known

@@ -5,15 +5,14 @@ import pytest
 from shared.job_store import keys, workers
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Lane
+from tests.factories import make_capacity
 from tests.job_steps import JobSteps, lease_field
 
 
 def beat(
     registry: WorkerRegistry, worker: str, *, processes: int = 2, alive: tuple[int, ...] = (1, 2)
 ) -> Pulse:
-    return registry.beat(
-        worker, processes=processes, bulk_processes=max(0, processes - 1), alive=alive
-    )
+    return registry.beat(worker, make_capacity(processes, max(0, processes - 1)), alive=alive)
 
 
 # --- who lives

@@ -20,8 +20,9 @@ local function has_ready(lane)
 end
 
 -- What a worker said of itself: when it was last seen, its processes, and how many may run bulk.
+-- Threads and cores, which follow, are for people.
 local function parse_worker(text)
-  local at, processes, bulk = string.match(text, '^(%d+) (%d+) (%d+)$')
+  local at, processes, bulk = string.match(text, '^(%d+) (%d+) (%d+)')
   return tonumber(at), tonumber(processes), tonumber(bulk)
 end
 

@@ -1,15 +1,16 @@
--- ARGV: worker, its processes, how many of them may run bulk, most attempts a job may lose, then its
--- live processes. Says that the worker lives, and gives back what its dead processes ran.
+-- ARGV: worker, its processes, how many of them may run bulk, threads of each and cores of its
+-- machine, most attempts a job may lose, then its live processes. Says that the worker lives, and gives back what its dead processes ran.
 -- Returns {how many of its idle processes could run something that waits, chunks it runs, then `job chunk`
 -- of those given back}.
 local worker, processes, bulk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-call('HSET', WORKERS, worker, table.concat({string.format('%d', NOW), processes, bulk}, ' '))
+call('HSET', WORKERS, worker,
+  table.concat({string.format('%d', NOW), processes, bulk, ARGV[4], ARGV[5]}, ' '))
 local lives, given_back = {}, {}
-for i = 5, #ARGV do lives[ARGV[i]] = true end
+for i = 7, #ARGV do lives[ARGV[i]] = true end
 each_lease(worker, function(id, chunk, process, token)
   if lives[process] then return end
   open(id)
-  if give_back(worker, chunk, token, 'died', tonumber(ARGV[4])) then
+  if give_back(worker, chunk, token, 'died', tonumber(ARGV[6])) then
     given_back[#given_back + 1] = lease_field(chunk)
   end
 end)

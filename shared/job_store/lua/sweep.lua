@@ -18,9 +18,8 @@ local sampled_at = tonumber(call('HGET', BACKLOG, 'sampled_at_ms')) or NOW
 local gap = NOW - sampled_at
 if gap > silence / 2 then
   for i = 1, #seen, 2 do
-    local at, processes, bulk = parse_worker(seen[i + 1])
-    at = string.format('%d', math.min(NOW, at + gap))
-    seen[i + 1] = table.concat({at, processes, bulk}, ' ')
+    local at = string.format('%d', math.min(NOW, parse_worker(seen[i + 1]) + gap))
+    seen[i + 1] = string.gsub(seen[i + 1], '^%d+', at)
     call('HSET', WORKERS, seen[i], seen[i + 1])
     each_lease(seen[i], function(id, chunk, process, token, lane, deadline)
       open(id)

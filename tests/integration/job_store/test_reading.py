@@ -14,7 +14,7 @@ from shared.job_store.store import JobFilter, JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import Job, JobStatus, JobTerms, Lane, new_job_id
 from shared.suspicion import Rows
-from tests.factories import make_body, make_intake, make_plan, make_result, make_spec
+from tests.factories import make_body, make_capacity, make_intake, make_plan, make_result, make_spec
 from tests.job_steps import JobSteps
 
 # --- results
@@ -157,7 +157,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: leases.commit(lease, make_result()),
         lambda: leases.listen(Holder(worker="w", process=1), 1),
         lambda: leases.give_back(lease),
-        lambda: registry.beat("w", processes=1, bulk_processes=1, alive=[]),
+        lambda: registry.beat("w", make_capacity(), alive=[]),
         lambda: registry.leave("w"),
         registry.sweep,
         registry.live_processes,

@@ -44,6 +44,8 @@ def make_supervisor(
         worker=WORKER,
         queue=QUEUE,
         bulk_processes=2,
+        threads_per_process=1,
+        cores=2,
         stop_seconds=STOP_SECONDS,
         clock=clock,
     )

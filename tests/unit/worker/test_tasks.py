@@ -11,9 +11,11 @@ from shared.jobs import Lane
 from shared.suspicion import LossReason
 from tests.job_steps import WORKER, JobSteps
 from worker import outage, tasks
+from worker.background import Background
 from worker.tasks import Shift
 
 HOLDER = Holder(worker=WORKER, process=1)
+BACKGROUND = Background(niceness=0)
 
 
 class FakeRunner:
@@ -81,7 +83,9 @@ def _not_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def work(steps: JobSteps, runner: FakeRunner, *, linger_seconds: float = 0) -> bool:
-    shift = Shift(steps.leases, runner, HOLDER, wake=RecordingDispatcher().wake)
+    shift = Shift(
+        steps.leases, runner, HOLDER, background=BACKGROUND, wake=RecordingDispatcher().wake
+    )
     return shift.work(linger_seconds=linger_seconds)
 
 
@@ -95,6 +99,7 @@ def score_chunks(
         chunk_runner=lambda: runner,
         leases=lambda: steps.leases,
         holder=lambda: HOLDER,
+        background=lambda: BACKGROUND,
         wake=dispatcher.wake,
         wake_this=dispatcher.wake_this,
     )
