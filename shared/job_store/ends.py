@@ -167,6 +167,6 @@ class Ends:
 
 def _parsed(text: bytes) -> Seen:
     job_id, now_ms, record, results = json.loads(text)
-    fields = records.pairs([part.encode() for part in record])
+    fields = {name.encode(): value.encode() for name, value in record.items()}
     job = records.parse_job(job_id, fields, read_at_ms=int(now_ms))
     return Seen(job=job, results=results.encode())

@@ -1,11 +1,15 @@
 -- Stands behind _work.lua before the scripts that take jobs in.
 
+-- Jobs that are smaller don't need to know the server's memory to the byte.
+local SMALL_BYTES = 65536
+
 -- Why there is no room for so many rows and bytes: {'busy', rows to be done before, rows/s} where there
 -- is too much work; {'never', most bytes} for what would be too much for an empty server, too.
 local function refusal(rows, bytes, most_rows, share)
-  local waiting_rows = tonumber(call('HGET', BACKLOG, 'rows')) or 0
-  local promised_bytes = tonumber(call('HGET', BACKLOG, 'bytes')) or 0
-  local used, most = memory()
+  local known = call('HMGET', BACKLOG, 'rows', 'bytes', 'sampled_at_ms', 'used', 'most')
+  local waiting_rows, promised_bytes = tonumber(known[1]) or 0, tonumber(known[2]) or 0
+  local used, most = tonumber(known[4]), tonumber(known[5])
+  if bytes > SMALL_BYTES or not most or NOW - known[3] > 2000 then used, most = memory() end
   if most > 0 and bytes > most * share then return {'never', math.floor(most * share)} end
   local excess_rows = waiting_rows + rows - most_rows
   local excess_bytes = most > 0 and used + promised_bytes + bytes - most * share or 0
@@ -29,10 +33,11 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   end
   local refused = refusal(rows, bytes, most_rows, share)
   if refused then return refused end
-  call('HSET', RECORD, 'status', status, 'created_at_ms', NOW, unpack(ARGV, first))
+  FIELDS = {}
+  set('status', status, 'created_at_ms', string.format('%d', NOW), unpack(ARGV, first))
   call('SET', TOMBSTONE, 'expired')
   if idempotency then
-    call('HSET', RECORD, 'idempotency_key', idempotency_key)
+    set('idempotency_key', idempotency_key)
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
@@ -43,13 +48,11 @@ end
 -- Add a chunk whose input is stored. `growth`: bytes that its results take.
 local function add_chunk(chunk, plan, rows, growth)
   call('HSET', CHUNKS, chunk, plan, chunk .. ':growth', growth)
-  call('EXPIRE', input(chunk), input_seconds())
-  call('HINCRBY', RECORD, 'total', rows)
-  call('HINCRBY', RECORD, 'chunks_total', 1)
+  set('total', number('total') + rows, 'chunks_total', number('chunks_total') + 1)
   make_ready()
 end
 
 -- The whole body is here.
 local function close(bytes, sha256)
-  call('HSET', RECORD, 'is_received', 1, 'input_bytes', bytes, 'input_sha256', sha256)
+  set('is_received', 1, 'input_bytes', bytes, 'input_sha256', sha256)
 end

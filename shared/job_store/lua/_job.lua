@@ -1,6 +1,8 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
 -- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
 local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE
+-- The open job's record, if `load` has read it.
+local FIELDS
 
 local call = redis.call
 local time = call('TIME')
@@ -12,7 +14,7 @@ local MOST_TOLD = 16384
 -- Make a job the one that the functions below are about.
 local function open(id)
   local function key(suffix) return string.format(JOB_KEY, id, suffix) end
-  ID, RECORD, CHUNKS = id, key(''), key(':chunks')
+  ID, RECORD, CHUNKS, FIELDS = id, key(''), key(':chunks'), nil
   RETURNED, PARTS, RESULTS = key(':returned'), key(':parts'), key(':results')
   ERRORS, REJECTS, TOMBSTONE = key(':errors'), key(':rejects'), key(':tombstone')
 end
@@ -21,8 +23,35 @@ local function input(chunk)
   return string.format(JOB_KEY, ID, ':input:' .. chunk)
 end
 
+-- Read the whole record at once, for scripts that need much of it.
+local function load()
+  local found = call('HGETALL', RECORD)
+  FIELDS = {}
+  for i = 1, #found, 2 do FIELDS[found[i]] = found[i + 1] end
+end
+
 local function get(field)
+  if FIELDS then return FIELDS[field] or false end
   return call('HGET', RECORD, field)
+end
+
+-- Write fields of the record, given as pairs of field and value.
+local function set(...)
+  call('HSET', RECORD, ...)
+  local given = FIELDS and {...} or {}
+  for i = 1, #given, 2 do FIELDS[given[i]] = tostring(given[i + 1]) end
+end
+
+-- Add to a field of the record that holds a number; returns what it is then.
+local function add(field, change)
+  local value = call('HINCRBY', RECORD, field, change)
+  if FIELDS then FIELDS[field] = tostring(value) end
+  return value
+end
+
+local function unset(field)
+  call('HDEL', RECORD, field)
+  if FIELDS then FIELDS[field] = nil end
 end
 
 local function number(field)
@@ -65,29 +94,33 @@ local function free_all()
   call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
 end
 
--- Count the lifetime of all the job's keys anew. Its retention begins with its end; before that it
--- is kept for `active_seconds` after its last change, so that no queue is too long for it. What
--- happens within a hundredth of that time is one change: then only the keys named, which are new,
--- get their lifetime.
-local function renew(...)
+-- Count the lifetime of the job anew, with these keys of it besides the record. Its retention begins
+-- with its end; before that it is kept for `active_seconds` after its last change, so that no queue is
+-- too long for it.
+local function keep(...)
   local has_ended = ENDS[get('status')]
   local seconds = number(has_ended and 'retention_seconds' or 'active_seconds')
-  local expires_at = NOW + seconds * 1000
-  if not has_ended and number('expires_at_ms') > expires_at - seconds * 10 then
-    for _, key in ipairs({...}) do call('EXPIRE', key, seconds, 'NX') end
-    return
-  end
-  call('HSET', RECORD, 'expires_at_ms', expires_at)
+  local expires_at = string.format('%d', NOW + seconds * 1000)
+  set('expires_at_ms', expires_at)
   -- The sweep must still find how many inputs there are.
   call('EXPIRE', RECORD, has_ended and seconds or seconds + 60)
-  for _, key in ipairs({CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS}) do
-    call('EXPIRE', key, seconds)
-  end
+  for _, key in ipairs({...}) do call('EXPIRE', key, seconds) end
   call('ZADD', EXPIRIES, expires_at, ID)
   local afterwards = seconds + number('tombstone_seconds')
   call('EXPIRE', TOMBSTONE, afterwards)
   local idempotency = get('idempotency_key')
   if idempotency then call('EXPIRE', string.format(IDEMPOTENCY, idempotency), afterwards) end
+end
+
+-- `keep` for all keys there may be while the job has not ended. What happens within a hundredth of its
+-- lifetime is one change: then only the keys named, which may be new, get theirs.
+local function renew(...)
+  local seconds = number('active_seconds')
+  if number('expires_at_ms') > NOW + seconds * 990 then
+    for _, key in ipairs({...}) do call('EXPIRE', key, seconds, 'NX') end
+  else
+    keep(CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  end
 end
 
 -- Change what the job still brings: rows without an outcome, and bytes to be stored for it. The
@@ -103,21 +136,23 @@ end
 
 -- A job that has ended or is gone brings nothing more.
 local function owe_nothing(id)
-  for _, what in ipairs({'rows', 'bytes'}) do
-    local left = tonumber(call('HGET', BACKLOG, what .. ':' .. id)) or 0
-    if left ~= 0 then call('HINCRBY', BACKLOG, what, -left) end
-    call('HDEL', BACKLOG, what .. ':' .. id)
+  local left = call('HMGET', BACKLOG, 'rows:' .. id, 'bytes:' .. id)
+  if not left[1] and not left[2] then return end
+  for i, what in ipairs({'rows', 'bytes'}) do
+    local owed = tonumber(left[i]) or 0
+    if owed ~= 0 then call('HINCRBY', BACKLOG, what, -owed) end
   end
+  call('HDEL', BACKLOG, 'rows:' .. id, 'bytes:' .. id)
 end
 
 local function free_idempotency_key()
   local key = get('idempotency_key')
   if not key then return end
   call('DEL', string.format(IDEMPOTENCY, key))
-  call('HDEL', RECORD, 'idempotency_key')
+  unset('idempotency_key')
 end
 
--- Tell those who wait for the job's end what there is to know of it.
+-- Tell those who wait for the job's end that it is gone, or what there is to know of it.
 local function tell(...)
   local awaited_by = get('awaited_by')
   if not awaited_by then return end
@@ -126,25 +161,26 @@ local function tell(...)
 end
 
 local function tell_end()
-  if call('HEXISTS', RECORD, 'awaited_by') == 0 then return end
+  if not get('awaited_by') then return end
+  if not FIELDS then load() end
   local results = ''
   if number('chunks_total') == 1 and call('HSTRLEN', RESULTS, '0') <= MOST_TOLD then
     results = call('HGET', RESULTS, '0') or ''
   end
-  tell(string.format('%d', NOW), call('HGETALL', RECORD), results)
+  tell(string.format('%d', NOW), FIELDS, results)
 end
 
 -- End the job: called once per job, since an ended job is closed to every script.
 local function finish(status, code, detail)
-  call('HSET', RECORD, 'status', status, 'finished_at_ms', NOW)
-  if code then call('HSET', RECORD, 'error_code', code, 'error_detail', detail) end
+  set('status', status, 'finished_at_ms', string.format('%d', NOW))
+  if code then set('error_code', code, 'error_detail', detail) end
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   free_inputs()
   call('UNLINK', RETURNED, PARTS)
-  call('ZREM', DEADLINES, ID)
-  call('ZREM', UPLOADS, ID)
+  if number('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
+  if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
   owe_nothing(ID)
-  renew()
+  keep(CHUNKS, RESULTS, ERRORS, REJECTS)
   tell_end()
 end
 

@@ -8,11 +8,11 @@ end
 -- Put the job at the end of its caller's line, and the caller at the end of the ring of callers. A
 -- caller is in the ring as long as it has a line.
 local function make_ready()
+  if get('is_ready') then return end
+  set('is_ready', 1)
   local lane, caller = get('lane'), get('caller')
   local ring, line = string.format(READY, lane), string.format(READY_JOBS, lane, caller)
-  if call('HSETNX', RECORD, 'is_ready', 1) == 1 and call('RPUSH', line, ID) == 1 then
-    call('RPUSH', ring, caller)
-  end
+  if call('RPUSH', line, ID) == 1 then call('RPUSH', ring, caller) end
 end
 
 local function has_ready(lane)
@@ -115,9 +115,9 @@ local function give_back(worker, chunk, token, reason, max_lost)
     local rows = call('HGET', CHUNKS, chunk .. ':running') or ''
     local lost = call('HGET', CHUNKS, chunk .. ':lost') or ''
     call('HSET', CHUNKS, chunk .. ':lost', lost .. reason .. ' ' .. rows .. '\n')
-    call('HINCRBY', RECORD, 'attempts_lost', 1)
+    add('attempts_lost', 1)
     -- Machines that vanish are as a rule not the job's fault, however many they are.
-    if reason == 'died' and call('HINCRBY', RECORD, 'attempts_died', 1) > max_lost then
+    if reason == 'died' and add('attempts_died', 1) > max_lost then
       finish('failed', 'attempts_exhausted',
         'The job was given up at chunk ' .. chunk .. '; ' .. max_lost
         .. ' attempts had been lost before.')

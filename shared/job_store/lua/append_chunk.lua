@@ -9,9 +9,7 @@ if why or is_committed(chunk) then
   call('UNLINK', input(chunk))
   return {why or 'appended', 0}
 end
-if call('HEXISTS', CHUNKS, chunk) == 1 then
-  call('EXPIRE', input(chunk), input_seconds())
-else
+if call('HEXISTS', CHUNKS, chunk) == 0 then
   local bytes = call('STRLEN', input(chunk))
   -- What was only expected is here, or soon will be as results.
   local arrived_rows = math.min(number('expected_rows'), rows)
@@ -23,10 +21,11 @@ else
     call('UNLINK', input(chunk))
     return {'full'}
   end
-  call('HINCRBY', RECORD, 'expected_rows', -arrived_rows)
-  call('HINCRBY', RECORD, 'expected_bytes', -arrived_bytes)
+  set('expected_rows', number('expected_rows') - arrived_rows,
+    'expected_bytes', number('expected_bytes') - arrived_bytes)
   owe(rows - arrived_rows, growth - arrived_bytes)
   add_chunk(chunk, ARGV[3], rows, growth)
 end
+call('EXPIRE', input(chunk), input_seconds())
 renew(CHUNKS)
 return {'appended', wake(get('lane'))}

@@ -4,6 +4,6 @@ open(ARGV[1])
 if closed() then return 0 end
 local awaited_by = get('awaited_by') or ''
 if not string.find(' ' .. awaited_by .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then
-  call('HSET', RECORD, 'awaited_by', awaited_by .. ' ' .. ARGV[2])
+  set('awaited_by', awaited_by .. ' ' .. ARGV[2])
 end
 return 1

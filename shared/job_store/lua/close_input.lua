@@ -6,9 +6,9 @@ if why then return why end
 close(ARGV[2], ARGV[3])
 call('ZREM', UPLOADS, ID)
 owe(-number('expected_rows'), -number('expected_bytes'))
-call('HSET', RECORD, 'expected_rows', 0, 'expected_bytes', 0)
+set('expected_rows', 0, 'expected_bytes', 0)
 if not finish_if_complete() then
-  call('HSET', RECORD, 'status', get('started_at_ms') and 'running' or 'queued')
+  set('status', get('started_at_ms') and 'running' or 'queued')
   renew()
 end
 return 'closed'

@@ -5,7 +5,6 @@
 local worker = ARGV[1]
 
 local function free_parts(chunk)
-  if not call('HGET', CHUNKS, chunk .. ':lost') then return end
   for _, part in ipairs(call('HKEYS', PARTS)) do
     if string.match(part, '^(%d+):') == chunk then call('HDEL', PARTS, part) end
   end
@@ -13,8 +12,10 @@ end
 
 local function commit(id, chunk, token, results, errors, rejects, succeeded, failed)
   open(id)
+  load()
+  local known = call('HMGET', CHUNKS, chunk .. ':token', chunk .. ':lost', chunk .. ':growth')
   local why = closed()
-  if not why and call('HGET', CHUNKS, chunk .. ':token') ~= token then
+  if not why and known[1] ~= token then
     why = 'stale'
     call('HINCRBY', COUNTERS, 'commits_refused', 1)
   end
@@ -26,15 +27,13 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   if errors ~= '' then call('HSET', ERRORS, chunk, errors) end
   if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end
   call('UNLINK', input(chunk))
-  free_parts(chunk)
-  local growth = tonumber(call('HGET', CHUNKS, chunk .. ':growth')) or 0
+  if known[2] then free_parts(chunk) end
   call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
-  owe(-(succeeded + failed), -growth)
+  owe(-(succeeded + failed), -(tonumber(known[3]) or 0))
   call('HINCRBY', BACKLOG, 'done', succeeded + failed)
-  call('HINCRBY', RECORD, 'chunks_done', 1)
-  call('HINCRBY', RECORD, 'succeeded', succeeded)
-  local all_failed = call('HINCRBY', RECORD, 'failed', failed)
-  local threshold = number('error_threshold')
+  local all_failed, threshold = number('failed') + failed, number('error_threshold')
+  set('chunks_done', number('chunks_done') + 1, 'succeeded', number('succeeded') + succeeded,
+    'failed', all_failed)
   if threshold >= 0 and all_failed > threshold then
     finish('failed', 'error_threshold_exceeded',
       all_failed .. ' rows failed; the job allows ' .. threshold .. '.')

@@ -8,8 +8,8 @@ if call('EXISTS', RECORD) == 1 then return {'exists'} end
 local rows, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
 local why = create('receiving', ARGV[2], ARGV[3], rows, bytes, tonumber(ARGV[6]), tonumber(ARGV[7]), 9)
 if why then return why end
-call('HSET', RECORD, 'expected_rows', rows, 'expected_bytes', bytes)
+set('expected_rows', rows, 'expected_bytes', bytes)
 owe(rows, bytes)
 call('ZADD', UPLOADS, NOW + ARGV[8] * 1000, ID)
-renew()
+keep()
 return {'created'}

@@ -6,16 +6,23 @@
 -- against it.
 open(ARGV[1])
 local message = 0
-if call('EXISTS', RECORD) == 0 then
+if call('EXISTS', RECORD) == 1 then
+  load()
+else
   local rows, growth = tonumber(ARGV[8]), tonumber(ARGV[9])
   local why = create('queued', ARGV[2], ARGV[3], rows, #ARGV[7] + growth, tonumber(ARGV[4]),
     tonumber(ARGV[5]), 12)
   if why then return why end
-  call('SET', input(0), ARGV[7])
+  call('SET', input(0), ARGV[7], 'EX', input_seconds())
   add_chunk('0', ARGV[6], rows, growth)
   owe(rows, growth)
   close(ARGV[10], ARGV[11])
-  renew()
+  keep(CHUNKS)
   message = wake(get('lane'))
 end
-return {'created', message, string.format('%d', NOW), call('HGETALL', RECORD)}
+local record = {}
+for field, value in pairs(FIELDS) do
+  record[#record + 1] = field
+  record[#record + 1] = value
+end
+return {'created', message, string.format('%d', NOW), record}

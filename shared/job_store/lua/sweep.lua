@@ -80,6 +80,7 @@ local seconds = math.max(gap, 1) / 1000
 local rate = math.max(0, rows_done - before) / seconds
 local share = math.min(1, 0.1 * seconds)
 rate = share * rate + (1 - share) * (tonumber(call('HGET', BACKLOG, 'rate')) or rate)
+local used, max = memory()
 call('HSET', BACKLOG, 'sampled_done', rows_done, 'sampled_at_ms', NOW, 'rate',
-  string.format('%.1f', rate))
+  string.format('%.1f', rate), 'used', used, 'most', max)
 return done

@@ -10,7 +10,7 @@
 -- of bulk left to be read; {'nothing'}; {'lingers'}; {'unknown'} for a worker not heard of.
 local worker, process = ARGV[1], ARGV[2]
 local most_jobs, most_rows, most_seconds = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local hold, linger = tonumber(ARGV[7]), tonumber(ARGV[8])
+local held_back, linger = tonumber(ARGV[7]), tonumber(ARGV[8])
 local member = worker .. ' ' .. process
 local seen = call('HGET', WORKERS, worker)
 if not seen then return {'unknown'} end
@@ -20,7 +20,7 @@ local _, processes, most_bulk = parse_worker(seen)
 local function is_next(id)
   open(id)
   if closed() then return false end
-  call('HDEL', RECORD, 'is_ready')
+  unset('is_ready')
   return has_chunks_to_run()
 end
 
@@ -41,7 +41,7 @@ end
 local function next_chunk()
   local chunk = call('LPOP', RETURNED)
   if chunk then return chunk end
-  return tostring(call('HINCRBY', RECORD, 'chunks_taken', 1) - 1)
+  return tostring(add('chunks_taken', 1) - 1)
 end
 
 local function parts_done(chunk)
@@ -58,6 +58,12 @@ local function parts_done(chunk)
   return parts
 end
 
+local function hold(lane, chunk, token)
+  local deadline = string.format('%d', NOW + ARGV[3] * 1000)
+  call('HSET', string.format(LEASES, worker), lease_field(chunk),
+    table.concat({process, token, lane, deadline}, ' '))
+end
+
 local function lease(lane)
   local chunk = next_chunk()
   if has_chunks_to_run() then make_ready() end
@@ -66,21 +72,29 @@ local function lease(lane)
   local plan, lost = call('HGET', CHUNKS, chunk), call('HGET', CHUNKS, chunk .. ':lost') or ''
   local running = lost == '' and '0-' .. string.match(plan, '"rows":(%d+)') or ''
   call('HSET', CHUNKS, chunk .. ':running', running)
-  local deadline = string.format('%d', NOW + ARGV[3] * 1000)
-  call('HSET', string.format(LEASES, worker), lease_field(chunk),
-    table.concat({process, token, lane, deadline}, ' '))
-  if not get('started_at_ms') then call('HSET', RECORD, 'started_at_ms', NOW) end
-  if get('status') == 'queued' then call('HSET', RECORD, 'status', 'running') end
+  hold(lane, chunk, token)
+  if not get('started_at_ms') then set('started_at_ms', string.format('%d', NOW)) end
+  if get('status') == 'queued' then set('status', 'running') end
   renew()
   local data = lane == 'small' and call('GET', input(chunk)) or ''
   return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk)}
 end
 
--- Whether the open job is a small one that nobody has begun; its rows.
+-- `lease` for the only chunk of a job of so many rows that nobody has begun.
+local function lease_fresh(rows)
+  set('chunks_taken', 1, 'started_at_ms', string.format('%d', NOW), 'status', 'running')
+  unset('is_ready')
+  call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows)
+  hold('small', '0', 1)
+  return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {}}
+end
+
+-- The rows and the spec of a job of one chunk that nobody has begun; false for another.
 local function fresh()
-  local fields = call('HMGET', RECORD, 'chunks_total', 'chunks_taken', 'is_received', 'total', 'status')
-  if fields[5] ~= 'queued' or fields[3] ~= '1' then return false end
-  return fields[1] == '1' and not fields[2] and tonumber(fields[4])
+  local fields = call('HMGET', RECORD, 'status', 'is_received', 'chunks_total', 'chunks_taken', 'total',
+    'spec')
+  local is_fresh = fields[1] == 'queued' and fields[2] == '1' and fields[3] == '1' and not fields[4]
+  return is_fresh and tonumber(fields[5]), fields[6]
 end
 
 -- Lease other small jobs with the same spec, as far as they fit. `rows`: of those leased already.
@@ -92,12 +106,11 @@ local function join(leases, spec, rows)
     for _, id in ipairs(call('LRANGE', line, 0, most_jobs - 1)) do
       if #leases >= most_jobs then return end
       open(id)
-      local more = fresh()
-      if more and rows + more <= most_rows and get('spec') == spec then
+      local more, its_spec = fresh()
+      if more and rows + more <= most_rows and its_spec == spec then
         call('LREM', line, 1, id)
-        call('HDEL', RECORD, 'is_ready')
         rows = rows + more
-        leases[#leases + 1] = lease('small')
+        leases[#leases + 1] = lease_fresh(more)
       end
     end
     if call('EXISTS', line) == 0 then call('LREM', ring, 1, caller) end
@@ -121,14 +134,19 @@ for _, lane in ipairs(lanes) do
   call('DEL', woken)
   local may_run = lane == 'small' or bulk_busy < most_bulk
   if may_run and next_job(lane) then
-    local spec, rows = get('spec'), fresh()
-    local leases = {lease(lane)}
-    if lane == 'small' and rows then join(leases, spec, rows) end
+    local spec, leases = get('spec'), {}
+    local rows = lane == 'small' and fresh()
+    if rows then
+      leases[1] = lease_fresh(rows)
+      join(leases, spec, rows)
+    else
+      leases[1] = lease(lane)
+    end
     local message = 0
     if has_ready(lane) then
       message = wake(lane)
-    elseif lane == 'small' and hold > 0 then
-      call('SET', woken, 1, 'PX', hold)
+    elseif lane == 'small' and held_back > 0 then
+      call('SET', woken, 1, 'PX', held_back)
     end
     return {'leased', message, lane, spec, unpack(leases)}
   end
