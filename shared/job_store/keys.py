@@ -99,20 +99,8 @@ def record(job_id: str) -> str:
     return _job_key(job_id)
 
 
-def results(job_id: str) -> str:
-    return _job_key(job_id, ":results")
-
-
-def errors(job_id: str) -> str:
-    return _job_key(job_id, ":errors")
-
-
 def chunks(job_id: str) -> str:
     return _job_key(job_id, ":chunks")
-
-
-def rejects(job_id: str) -> str:
-    return _job_key(job_id, ":rejects")
 
 
 def tombstone(job_id: str) -> str:

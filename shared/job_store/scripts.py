@@ -32,6 +32,9 @@ LEADING_ON = (
 TAKING_IN = ("create_job", "submit_job", "append_chunk", "close_input")
 """Have `_intake.lua` before them, too."""
 
+READING = ("read_chunks",)
+"""Write nothing, so they run also where a server takes no writes."""
+
 
 class Scripts:
     """Runs a script by its file name. The client loads a script again where the server lost it."""
@@ -50,12 +53,17 @@ class Scripts:
 
 def _source(name: str) -> str:
     folder = resources.files("shared.job_store") / "lua"
-    flags = " flags=allow-oom" if name in LEADING_ON else ""
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
     sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
     preludes = ("_job", "_work", "_intake") if name in TAKING_IN else ("_job", "_work")
     parts = ((folder / f"{part}.lua").read_text() for part in (*preludes, name))
-    return f"#!lua{flags}\n{names}{sets}\n{''.join(parts)}"
+    return f"#!lua{_flags(name)}\n{names}{sets}\n{''.join(parts)}"
+
+
+def _flags(name: str) -> str:
+    if name in READING:
+        return " flags=no-writes"
+    return " flags=allow-oom" if name in LEADING_ON else ""
 
 
 def _set(name: str, words: Collection[str]) -> str:

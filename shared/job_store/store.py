@@ -10,7 +10,7 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import RejectedRows
-from shared.errors import JobGoneError, JobNotFoundError
+from shared.errors import JobError, JobGoneError, JobNotFoundError
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
@@ -18,6 +18,14 @@ from shared.jobs import Job, JobErrorCode, JobStatus
 
 LIST_BATCH = 100
 """Jobs read in one round trip while a list is filtered."""
+
+READ_BYTES = 1024**2
+"""Texts of chunks are read in one round trip until there are so many bytes: round trips don't count
+then, however small the chunks, and a reader holds hardly more than the largest chunk has."""
+
+READ_CHUNKS = 1_000
+"""Chunks looked at in one round trip, during which the server serves nobody else. Most chunks have
+no row errors to be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +40,21 @@ class JobFilter:
         return self.status in (None, job.status) and self.model in (None, job.spec.model_name)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one round trip gave: texts of chunks, in order, and where to go on."""
+
+    texts: tuple[bytes, ...] = ()
+    next_chunk: int = 0
+    is_last: bool = False
+
+
 class JobStore:
     """The truth about jobs. Safe to share by threads; holds nothing but the connection."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._scripts = Scripts(redis, "end_job", "delete_job", "await_end")
+        self._scripts = Scripts(redis, "end_job", "delete_job", "await_end", "read_chunks")
 
     # --- ends
 
@@ -65,9 +82,7 @@ class JobStore:
             now, record, tombstone = pipe.execute()
         if record:
             return records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
-        if tombstone:
-            raise JobGoneError(job_id, tombstone.decode())
-        raise JobNotFoundError(job_id)
+        raise _absence(job_id, tombstone)
 
     def page(self, wanted: JobFilter, *, limit: int) -> tuple[list[Job], bool]:
         """Up to `limit` jobs, newest first, and whether there are more."""
@@ -107,30 +122,43 @@ class JobStore:
 
         Raises JobGoneError while iterating if the job is deleted or expires meanwhile.
         """
-        return self._texts(job, keys.results(job.id))
+        return self._texts(job.id, "results")
 
     def errors(self, job: Job) -> Iterator[bytes]:
         """Row errors of a job's committed chunks, in input order. Raises as `results`."""
-        return self._texts(job, keys.errors(job.id))
+        return self._texts(job.id, "errors")
 
     def rejects(self, job: Job) -> Iterator[RejectedRows]:
         """The failed rows of a job's committed chunks, in input order. Raises as `results`."""
-        return map(records.parse_rejects, self._texts(job, keys.rejects(job.id)))
+        return map(records.parse_rejects, self._texts(job.id, "rejects"))
 
-    def _texts(self, job: Job, key: str) -> Iterator[bytes]:
-        for number in range(job.chunks_total):
-            with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-                pipe.hget(key, str(number))
-                pipe.exists(keys.record(job.id))
-                found, is_there = pipe.execute()
-            if not is_there:
-                self.get(job.id)
-            if found:
-                yield found
+    def _texts(self, job_id: str, what: str) -> Iterator[bytes]:
+        batch = Batch()
+        while not batch.is_last:
+            batch = self._batch(job_id, what, batch.next_chunk)
+            yield from batch.texts
+
+    def _batch(
+        self, job_id: str, what: str, first_chunk: int, *, is_followed: bool = False
+    ) -> Batch:
+        """Texts of chunks from the first on. Those that are missing are passed over or, if the job
+        `is_followed` and may still bring them, not."""
+        answer = self._scripts.run(
+            "read_chunks", job_id, what, first_chunk, READ_BYTES, READ_CHUNKS, int(is_followed)
+        )
+        if not isinstance(answer, list):
+            raise _absence(job_id, answer)
+        next_chunk, is_last, texts = answer
+        return Batch(texts=tuple(texts), next_chunk=next_chunk, is_last=bool(is_last))
 
     def await_end(self, job_id: str, channel: str) -> bool:
         """Have a job's end told on a channel, see `ends.py`; False if it has ended or is gone."""
         return bool(self._scripts.run("await_end", job_id, channel))
+
+
+def _absence(job_id: str, tombstone: bytes | None) -> JobError:
+    """Why there is no such job."""
+    return JobGoneError(job_id, tombstone.decode()) if tombstone else JobNotFoundError(job_id)
 
 
 def _milliseconds(server_time: Any) -> int:

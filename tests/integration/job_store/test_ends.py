@@ -152,7 +152,10 @@ def test_a_tombstone_outlives_its_job(steps: JobSteps) -> None:
     assert steps.redis.pexpiretime(keys.tombstone(job_id)) == ends_at_ms + 100_000
 
 
-def test_who_reads_results_learns_that_their_job_was_deleted(steps: JobSteps) -> None:
+def test_who_reads_results_learns_that_their_job_was_deleted(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.job_store.store.READ_BYTES", 1)
     job_id = steps.submit(chunks=2)
     steps.run_all()
     texts = steps.store.results(steps.store.get(job_id))

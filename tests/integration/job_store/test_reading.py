@@ -50,6 +50,47 @@ def test_results_can_be_read_before_the_job_has_ended(steps: JobSteps) -> None:
     assert steps.results(job) == [b"chunk 0\n", b"chunk 1\n"]
 
 
+def scripts_run(redis: Redis) -> int:
+    """How many scripts the server was asked to run so far."""
+    return int(redis.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+@pytest.mark.parametrize(
+    ("bound", "round_trips"),
+    [
+        ({}, 1),
+        ({"READ_BYTES": 1}, 5),
+        ({"READ_BYTES": len(b"chunk 0\n") + 1}, 3),
+        ({"READ_CHUNKS": 2}, 3),
+        ({"READ_CHUNKS": 5}, 1),
+    ],
+)
+def test_results_of_many_chunks_are_read_in_few_round_trips_of_bounded_size(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch, bound: dict[str, int], round_trips: int
+) -> None:
+    for name, value in bound.items():
+        monkeypatch.setattr(f"shared.job_store.store.{name}", value)
+    job = steps.store.get(steps.submit(chunks=5))
+    steps.run_all()
+    assert list(steps.store.errors(job)) == []
+    before = scripts_run(steps.redis)
+
+    found = steps.results(job)
+
+    assert found == [b"chunk %d\n" % number for number in range(5)]
+    assert scripts_run(steps.redis) - before == round_trips
+
+
+def test_results_can_be_read_where_nothing_can_be_written(steps: JobSteps) -> None:
+    job_id = steps.submit()
+    steps.run()
+    steps.redis.replicaof("127.0.0.1", 1)
+    try:
+        assert steps.results(job_id) == [b"chunk 0\n"]
+    finally:
+        steps.redis.replicaof("NO", "ONE")
+
+
 # --- waiting
 
 
