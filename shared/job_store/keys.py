@@ -18,6 +18,8 @@
 | job:{id}:rejects      | hash    | n → failed rows as they were sent    | job          | workers |
 | job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
 |                       |         | when the record is gone              | after        |         |
+| job:{id}:progress     | channel | one message at each commit and when  | –            | both    |
+|                       |         | the job ends                         |              |         |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
@@ -71,6 +73,7 @@ JOB_KEY_SUFFIXES = (
     ":errors",
     ":rejects",
     ":tombstone",
+    ":progress",
 )
 
 FOR_SCRIPTS = {
@@ -109,6 +112,10 @@ def tombstone(job_id: str) -> str:
 
 def input_of(job_id: str, chunk: int) -> str:
     return _job_key(job_id, f":input:{chunk}")
+
+
+def progress(job_id: str) -> str:
+    return _job_key(job_id, ":progress")
 
 
 def leases(worker: str) -> str:

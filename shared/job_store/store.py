@@ -4,13 +4,13 @@ All methods raise StoreUnavailableError when Redis does not answer in time.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis import Redis
 
 from shared.chunks import RejectedRows
-from shared.errors import JobError, JobGoneError, JobNotFoundError
+from shared.errors import JobError, JobGoneError, JobNotFoundError, StoreUnavailableError
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
@@ -26,6 +26,12 @@ then, however small the chunks, and a reader holds hardly more than the largest 
 READ_CHUNKS = 1_000
 """Chunks looked at in one round trip, during which the server serves nobody else. Most chunks have
 no row errors to be read."""
+
+LOOK_SECONDS = 1.0
+"""A follower looks without being woken so often: a message may be lost, and a caller may go."""
+
+OUTAGE_SECONDS = 30.0
+"""For so long Redis may be away before a follower is cut off: longer than a restart takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +144,30 @@ class JobStore:
             batch = self._batch(job_id, what, batch.next_chunk)
             yield from batch.texts
 
+    def follow(self, job_id: str) -> Iterator[bytes]:
+        """Result lines of a job's chunks, in input order, each as soon as it and all before it are
+        committed; after the job's end, those that there are. Woken, not polling.
+
+        About every `LOOK_SECONDS` there is something: an empty text if nothing is new. Outlasts a
+        restart of Redis. Raises JobNotFoundError, JobGoneError while iterating.
+        """
+        batch, is_idle, away_since = Batch(), True, 0.0
+        with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
+            while not batch.is_last:
+                first_chunk = batch.next_chunk
+                try:
+                    if is_idle:
+                        _listen(subscription, keys.progress(job_id))
+                    batch = self._batch(job_id, "results", first_chunk, is_followed=True)
+                    away_since = 0.0
+                except StoreUnavailableError:
+                    away_since = away_since or time.monotonic()
+                    if time.monotonic() - away_since > OUTAGE_SECONDS:
+                        raise
+                    batch = replace(batch, texts=())
+                is_idle = batch.next_chunk == first_chunk
+                yield from batch.texts or (b"",)
+
     def _batch(
         self, job_id: str, what: str, first_chunk: int, *, is_followed: bool = False
     ) -> Batch:
@@ -159,6 +189,21 @@ class JobStore:
 def _absence(job_id: str, tombstone: bytes | None) -> JobError:
     """Why there is no such job."""
     return JobGoneError(job_id, tombstone.decode()) if tombstone else JobNotFoundError(job_id)
+
+
+# Any: a PubSub, which has no types.
+def _listen(subscription: Any, channel: str) -> None:
+    """Return when there was a message on the channel, but after `LOOK_SECONDS` at the latest.
+
+    The first time it is the subscription's own: what happens after that is heard.
+    """
+    with translated_errors():
+        if not subscription.subscribed:
+            subscription.subscribe(channel)
+        if subscription.get_message(timeout=LOOK_SECONDS):
+            # One look is enough for all that happened until now.
+            while subscription.get_message():
+                pass
 
 
 def _milliseconds(server_time: Any) -> int:

@@ -1,6 +1,6 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
 -- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
-local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE
+local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, PROGRESS
 -- The open job's record, if `load` has read it.
 local FIELDS
 
@@ -17,6 +17,7 @@ local function open(id)
   ID, RECORD, CHUNKS, FIELDS = id, key(''), key(':chunks'), nil
   RETURNED, PARTS, RESULTS = key(':returned'), key(':parts'), key(':results')
   ERRORS, REJECTS, TOMBSTONE = key(':errors'), key(':rejects'), key(':tombstone')
+  PROGRESS = key(':progress')
 end
 
 local function input(chunk)
@@ -181,6 +182,7 @@ local function finish(status, code, detail)
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
   owe_nothing(ID)
   keep(CHUNKS, RESULTS, ERRORS, REJECTS)
+  call('PUBLISH', PROGRESS, status)
   tell_end()
 end
 

@@ -39,6 +39,7 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
       all_failed .. ' rows failed; the job allows ' .. threshold .. '.')
   elseif not finish_if_complete() then
     renew(RESULTS, ERRORS, REJECTS)
+    call('PUBLISH', PROGRESS, chunk)
   end
   return 'committed'
 end

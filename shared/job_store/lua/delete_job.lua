@@ -4,7 +4,10 @@ open(ARGV[1])
 if call('EXISTS', RECORD) == 0 then return 0 end
 local seconds = number('tombstone_seconds')
 local has_ended, idempotency = closed() == 'ended', get('idempotency_key')
-if not has_ended then tell() end
+if not has_ended then
+  call('PUBLISH', PROGRESS, 'deleted')
+  tell()
+end
 free_all()
 call('SET', TOMBSTONE, 'deleted', 'EX', seconds)
 -- The key is kept as long as the tombstone that says what became of its job.

@@ -110,6 +110,7 @@ def test_all_keys_of_a_job_share_one_hash_tag(steps: JobSteps) -> None:
             keys.record,
             keys.chunks,
             keys.tombstone,
+            keys.progress,
         )
     } | {key.decode() for key in steps.redis.scan_iter("job:*")}
 

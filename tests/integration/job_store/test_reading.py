@@ -173,6 +173,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
     steps: JobSteps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.job_store.connection.RETRIES", 0)
+    monkeypatch.setattr("shared.job_store.store.OUTAGE_SECONDS", 0)
     steps.submit()
     lease = steps.leased()
     nobody = connect(f"unix://{tmp_path / 'nobody'}")
@@ -186,6 +187,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: store.delete("job_1"),
         lambda: store.page(JobFilter(), limit=1),
         lambda: list(store.results(steps.store.get(lease.job_id))),
+        lambda: list(store.follow("job_1")),
         lambda: store.await_end("job_1", "ends:1"),
         lambda: intake.create("job_1", make_spec(), JobTerms()),
         lambda: intake.submit("job_1", make_spec(), JobTerms(), make_body()),
