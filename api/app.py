@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> Flask:
 
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(results.make_blueprint(store))
+    app.register_blueprint(results.make_blueprint(store, waiting_room))
     app.register_blueprint(models.make_blueprint(repository, workers))
     app.register_blueprint(health.make_blueprint(workers))
     app.extensions[UPLOADS] = uploads

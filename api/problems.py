@@ -28,6 +28,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.JobNotFoundError: HTTPStatus.NOT_FOUND,
     errors.JobGoneError: HTTPStatus.GONE,
@@ -87,7 +88,9 @@ def _retry_after_seconds(error: errors.RowmillError) -> int | None:
         return error.retry_after_seconds
     if isinstance(error, errors.IdempotencyKeyInUseError):
         return 1
-    if isinstance(error, errors.StoreError | errors.JobNotFinishedError):
+    if isinstance(
+        error, errors.StoreError | errors.JobNotFinishedError | errors.TooManyWaitingError
+    ):
         return RETRY_SECONDS
     return None
 

@@ -27,7 +27,15 @@ class JobListQuery(BaseModel):
 
 
 class ResultsQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/results` and `/errors`: none yet."""
+    """The query string of `GET /jobs/{id}/results`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    follow: Annotated[bool, Field(description="'true' or 'false'")] = False
+
+
+class RowErrorsQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/errors`: none yet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -161,8 +161,8 @@ def _ndjson(columns: Sequence[OutputColumn], texts: Iterator[bytes]) -> Iterator
                 for parse, field in zip(parsers, fields, strict=True)
             )
             record = dict(zip(names, map(_finite, values), strict=True))
-            lines.append(json.dumps(record, ensure_ascii=False))
-        yield ("\n".join(lines) + "\n").encode()
+            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+        yield "".join(lines).encode()
 
 
 def _finite(value: Any) -> Any:

@@ -1,11 +1,12 @@
 """`Prefer: wait=N` (RFC 7240): hold a request until its job ends, within bounds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
+from shared.errors import TooManyWaitingError
 from shared.job_store.ends import Ends, Seen
 from shared.jobs import Job
 
@@ -52,6 +53,15 @@ class WaitingRoom:
         self._ends = ends
         self._max_seconds = max_seconds
         self._seats = BoundedSemaphore(seats)
+
+    def take_seat(self) -> Callable[[], None]:
+        """Hold a seat for a request that waits by itself; returns what gives it back, once.
+
+        Raises TooManyWaitingError.
+        """
+        if not self._seats.acquire(blocking=False):
+            raise TooManyWaitingError
+        return self._seats.release
 
     @contextmanager
     def seat(self, prefer: str) -> Iterator[Wait]:

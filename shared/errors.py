@@ -20,6 +20,7 @@ RowmillError
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   └── IdempotencyKeyReusedError   idempotency_key_reused
 ├── TooMuchQueuedError              too_much_queued
+├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
 ├── JobError
 │   ├── JobNotFoundError            job_not_found
@@ -254,6 +255,18 @@ class TooMuchQueuedError(RowmillError):
         super().__init__(
             f"Too much work is waiting; send this again in {retry_after_seconds} seconds, or "
             "delete jobs that are no longer needed."
+        )
+
+
+class TooManyWaitingError(RowmillError):
+    """So many requests wait for jobs that no further one may."""
+
+    code = "too_many_waiting"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Too many requests wait for jobs or follow them; send this again in a few seconds, or "
+            "read the results when the job has ended."
         )
 
 

@@ -74,7 +74,8 @@ class Settings(BaseSettings):
     """Longest `Prefer: wait`. Each waiting request holds one of the API's threads."""
 
     max_waiting_requests: int = Field(default=16, ge=0)
-    """Requests that may wait at a time: half the API's threads, so others always get one."""
+    """Requests that may wait for a job or follow one at a time: half the API's threads, so others
+    always get one."""
 
     max_silence_seconds: float = Field(default=60, gt=0)
     """How long a client may neither send nor take a byte. A silent one would hold a thread."""

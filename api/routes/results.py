@@ -6,7 +6,9 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotAcceptable
 
 from api import representations
-from api.query import ResultsQuery, parse_query
+from api.follower import while_there
+from api.query import ResultsQuery, RowErrorsQuery, parse_query
+from api.waiting import WaitingRoom
 from shared.errors import JobNotFinishedError
 from shared.job_store.store import JobStore
 from shared.jobs import Job
@@ -15,25 +17,30 @@ CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 
 
-def make_blueprint(store: JobStore) -> Blueprint:
-    """Routes over this store."""
+def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
+    """Routes over this store; who follows a job has a seat in this room."""
     routes = Blueprint("results", __name__)
 
     @routes.get("/jobs/<job_id>/results")
     def results(job_id: str) -> Response:
-        job = _ended_job(store, job_id)
-        texts = store.results(job)
-        return _stream(
-            job,
-            "results",
-            csv=lambda: representations.results_csv(job, texts),
-            ndjson=lambda: representations.results_ndjson(job, texts),
-        )
+        job = store.get(job_id)
+        query = parse_query(ResultsQuery, request.args)
+        if query.follow and not job.has_ended:
+            return followed(job)
+        return _results(job, store.results(_ended(job)))
+
+    def followed(job: Job) -> Response:
+        client = request.environ.get("gunicorn.socket")
+        response = _results(job, while_there(client, store.follow(job.id)))
+        # Last: nothing may come between taking the seat and naming who gives it back.
+        response.call_on_close(waiting_room.take_seat())
+        return response
 
     @routes.get("/jobs/<job_id>/errors")
     def errors(job_id: str) -> Response:
-        job = _ended_job(store, job_id)
-        texts = store.errors(job)
+        job = store.get(job_id)
+        parse_query(RowErrorsQuery, request.args)
+        texts = store.errors(_ended(job))
         return _stream(
             job,
             "errors",
@@ -44,12 +51,19 @@ def make_blueprint(store: JobStore) -> Blueprint:
     return routes
 
 
-def _ended_job(store: JobStore, job_id: str) -> Job:
-    job = store.get(job_id)
-    parse_query(ResultsQuery, request.args)
+def _ended(job: Job) -> Job:
     if not job.has_ended:
-        raise JobNotFinishedError(job_id, job.status)
+        raise JobNotFinishedError(job.id, job.status)
     return job
+
+
+def _results(job: Job, texts: Iterator[bytes]) -> Response:
+    return _stream(
+        job,
+        "results",
+        csv=lambda: representations.results_csv(job, texts),
+        ndjson=lambda: representations.results_ndjson(job, texts),
+    )
 
 
 def _stream(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from redis import Redis
 
 from tests.live_stack import (
@@ -84,6 +85,24 @@ def test_a_job_survives_a_restart_of_redis(stack: Stack) -> None:
     assert ended["status"] == "succeeded"
     lines = stack.api.get(job["urls"]["results"]).text.splitlines()[1:]
     assert lines == [f"{n + 1},{n * 10}," for n in range(3_000)]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("stack", [True], indirect=True)
+def test_who_follows_a_job_gets_all_rows_over_a_restart_of_redis(stack: Stack) -> None:
+    job = stack.submit_slow(3_000)
+    url = f"{stack.api.url}{job['urls']['results']}?follow=true"
+    with requests.get(url, stream=True, timeout=60) as answer:
+        lines = answer.iter_lines(decode_unicode=True)
+        first = [next(lines) for _ in range(2)]
+
+        stack.kill_server()
+        away = stack.api.get(job["urls"]["self"])
+        stack.start_server(append_only=True)
+
+        found = [*first, *lines]
+    assert away.status_code == 503
+    assert found == ["row,prediction,error", *(f"{n + 1},{n * 10}," for n in range(3_000))]
 
 
 @pytest.mark.timeout(180)

@@ -3,7 +3,14 @@
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from api.query import JobListQuery, ResultsQuery, RetryOrder, parse_order, parse_query
+from api.query import (
+    JobListQuery,
+    ResultsQuery,
+    RetryOrder,
+    RowErrorsQuery,
+    parse_order,
+    parse_query,
+)
 from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JobStatus, new_job_id
 
@@ -56,7 +63,17 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 
 def test_where_there_are_no_parameters_none_is_taken() -> None:
     with pytest.raises(UnknownParameterError, match=r"'limit'.*none"):
-        parse_query(ResultsQuery, MultiDict({"limit": "1"}))
+        parse_query(RowErrorsQuery, MultiDict({"limit": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("query", "is_followed"),
+    [({}, False), ({"follow": "true"}, True), ({"follow": "false"}, False)],
+)
+def test_results_are_followed_only_by_who_says_so(
+    query: dict[str, str], *, is_followed: bool
+) -> None:
+    assert parse_query(ResultsQuery, MultiDict(query)).follow is is_followed
 
 
 # --- JSON orders
