@@ -3,6 +3,7 @@
 All methods raise StoreUnavailableError when Redis does not answer in time.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from shared.chunks import ChunkResult, RejectedRows
 from shared.errors import StoreUnavailableError
