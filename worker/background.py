@@ -19,7 +19,9 @@ class Background:
     """
 
     def __init__(self, *, niceness: int, prepare: Callable[[], object] = bool) -> None:
-        """`niceness`: how far the thread stands back. `prepare` is called in it first."""
+        """`niceness`: how far the thread stands back behind this one. `prepare` is called in it
+        first."""
+        niceness += os.getpriority(os.PRIO_PROCESS, 0)
 
         def begin() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
