@@ -9,7 +9,7 @@ from redis import Redis
 from shared.chunks import ChunkPlan
 from shared.job_store import keys
 from shared.job_store.intake import Appended, FirstRequest, JobIntake
-from shared.job_store.leases import Holder, Lease, Leases, Outcome
+from shared.job_store.leases import Holder, Lease, Leases, Outcome, Taken, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Job, JobTerms, Lane, new_job_id
@@ -89,6 +89,17 @@ class JobSteps:
         taken = self.leases.take(Holder(worker=worker, process=process), lanes)
         return taken.leases[0] if taken.leases else None
 
+    def linger(self, process: int, *, worker: str = WORKER, lanes: Sequence[Lane] = ()) -> None:
+        """Let a process listen to its bell for a minute; it has found nothing to run."""
+        if not self.redis.hexists(keys.WORKERS, worker):
+            self.beat(worker)
+        holder = Holder(worker=worker, process=process)
+        assert self.leases.take(holder, lanes, Terms(linger_seconds=60)) == Taken(lingers=True)
+
+    def nobody_looks(self) -> None:
+        """Let the moments be over in which somebody was about to look for work."""
+        self.redis.delete(*(keys.FOR_SCRIPTS["WOKEN"] % lane for lane in LANES))
+
     def leased(self, process: int = 1, *, worker: str = WORKER) -> Lease:
         """As `take`, where there must be something to run."""
         lease = self.take(process, worker=worker)
@@ -132,6 +143,13 @@ class JobSteps:
         """Let the moment a job has in a sorted set have come."""
         assert self.redis.zadd(zset, {job_id: 1}, xx=True, ch=True) == 1
 
+    def age(self, job_id: str, *, seconds: int) -> None:
+        """Let the last change of a job be so long ago."""
+        for key in self.redis.scan_iter(f"{keys.record(job_id)}*"):
+            self.redis.pexpire(key, max(0, self.redis.pttl(key) - seconds * 1000))
+        self.redis.hincrby(keys.record(job_id), "expires_at_ms", -seconds * 1000)
+        self.redis.zincrby(keys.EXPIRIES, -seconds * 1000, job_id)
+
     def expire(self, job_id: str) -> None:
         """Let all that the retention bounds reach its end, as the server and the sweep see it."""
         self.make_due(keys.EXPIRIES, job_id)
@@ -149,6 +167,12 @@ class JobSteps:
     def counts(self, job_id: str) -> tuple[int, int, int, int]:
         job = self.store.get(job_id)
         return job.total, job.succeeded, job.failed, job.pending
+
+    def lifetimes(self, job_id: str) -> dict[str, int]:
+        """Seconds that each key of a job is kept, by what stands behind the job's id."""
+        name = keys.record(job_id)
+        found = [key.decode() for key in self.redis.scan_iter(f"{name}*")]
+        return {key.removeprefix(name): self.redis.ttl(key) for key in found}
 
     def results(self, job: Job | str) -> list[bytes]:
         found = self.store.get(job) if isinstance(job, str) else job

@@ -72,8 +72,8 @@ local function is_committed(chunk)
 end
 
 -- How long an input is kept if nobody frees it: longer than a job at which nothing happens.
-local function input_seconds()
-  return 2 * number('active_seconds')
+local function keep_input(chunk)
+  call('EXPIRE', input(chunk), 2 * number('active_seconds'))
 end
 
 -- Free the inputs of all chunks; those of committed ones are free already.
@@ -106,6 +106,9 @@ local function keep(...)
   -- The sweep must still find how many inputs there are.
   call('EXPIRE', RECORD, has_ended and seconds or seconds + 60)
   for _, key in ipairs({...}) do call('EXPIRE', key, seconds) end
+  if not has_ended then
+    for chunk = 0, number('chunks_total') - 1 do keep_input(chunk) end
+  end
   call('ZADD', EXPIRIES, expires_at, ID)
   local afterwards = seconds + number('tombstone_seconds')
   call('EXPIRE', TOMBSTONE, afterwards)

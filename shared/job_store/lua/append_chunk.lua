@@ -26,6 +26,6 @@ if call('HEXISTS', CHUNKS, chunk) == 0 then
   owe(rows - arrived_rows, growth - arrived_bytes)
   add_chunk(chunk, ARGV[3], rows, growth)
 end
-call('EXPIRE', input(chunk), input_seconds())
+keep_input(chunk)
 renew(CHUNKS)
 return {'appended', wake(get('lane'))}

@@ -13,7 +13,7 @@ else
   local why = create('queued', ARGV[2], ARGV[3], rows, #ARGV[7] + growth, tonumber(ARGV[4]),
     tonumber(ARGV[5]), 12)
   if why then return why end
-  call('SET', input(0), ARGV[7], 'EX', input_seconds())
+  call('SET', input(0), ARGV[7])
   add_chunk('0', ARGV[6], rows, growth)
   owe(rows, growth)
   close(ARGV[10], ARGV[11])

@@ -114,8 +114,10 @@ def test_a_job_is_kept_for_its_retention_after_its_end_and_not_less_before(
 
     steps.run()
 
-    assert before == pytest.approx(1000, abs=20)
+    # The sweep must still find the record of a job that never ended.
+    assert before == pytest.approx(1000 + 60, abs=20)
     assert steps.redis.ttl(keys.record(job_id)) == pytest.approx(50, abs=20)
+    assert steps.redis.ttl(keys.results(job_id)) == pytest.approx(50, abs=20)
 
 
 @pytest.mark.parametrize(
@@ -135,21 +137,62 @@ def test_every_change_to_a_job_counts_its_lifetime_anew(
     job_id = steps.create()
     for number in range(3):
         steps.append(job_id, number)
+    steps.run()
     lease = steps.leased()
-    steps.redis.expire(keys.record(job_id), 10)
+    steps.age(job_id, seconds=990)
     steps.make_due(keys.EXPIRIES, job_id)
 
     step(steps, lease)
 
-    assert steps.redis.ttl(keys.record(job_id)) == pytest.approx(1000, abs=20)
+    assert steps.store.get(job_id).expires_at_ms == pytest.approx(now_ms(steps) + 1e6, abs=20_000)
+    lifetimes = steps.lifetimes(job_id)
+    assert lifetimes.pop("") == pytest.approx(1000 + 60, abs=20)
+    assert lifetimes.pop(":tombstone") == pytest.approx(1000 + 100, abs=20)
+    inputs = {suffix for suffix in lifetimes if suffix.startswith(":input:")}
+    assert inputs
+    assert min(lifetimes.pop(suffix) for suffix in inputs) >= 1000
+    assert {":chunks", ":results"} <= lifetimes.keys()
+    assert list(lifetimes.values()) == [pytest.approx(1000, abs=20)] * len(lifetimes)
     assert steps.sweep() == []
+
+
+def now_ms(steps: JobSteps) -> int:
+    seconds, microseconds = steps.redis.time()
+    return int(seconds * 1000 + microseconds // 1000)
+
+
+def test_what_happens_soon_after_a_change_costs_no_new_lifetimes(steps: JobSteps) -> None:
+    job_id = steps.submit(chunks=3)
+    steps.age(job_id, seconds=5)
+    before = steps.store.get(job_id).expires_at_ms
+
+    steps.run(failed=1)
+
+    assert steps.store.get(job_id).expires_at_ms == before
+    lifetimes = steps.lifetimes(job_id)
+    new = (":results", ":errors")
+    assert [lifetimes[suffix] for suffix in new] == [pytest.approx(1000, abs=4)] * 2
+    assert lifetimes[":chunks"] == pytest.approx(995, abs=4)
+
+
+def test_no_queue_is_too_long_for_an_input(steps: JobSteps) -> None:
+    job_id = steps.submit(chunks=5)
+
+    for _ in range(4):
+        steps.age(job_id, seconds=990)
+        steps.run()
+
+    assert steps.leased().input == b"1\n" * 10
 
 
 def test_a_tombstone_outlives_its_job(steps: JobSteps) -> None:
     job_id = steps.submit()
 
-    ends_at_ms = steps.redis.pexpiretime(keys.record(job_id))
-    assert steps.redis.pexpiretime(keys.tombstone(job_id)) == ends_at_ms + 100_000
+    lasts_until_ms = steps.redis.pexpiretime(keys.tombstone(job_id))
+
+    expires_at_ms = steps.store.get(job_id).expires_at_ms
+    assert lasts_until_ms == pytest.approx(expires_at_ms + 100_000, abs=2000)
+    assert lasts_until_ms > steps.redis.pexpiretime(keys.record(job_id))
 
 
 def test_who_reads_results_learns_that_their_job_was_deleted(
