@@ -169,9 +169,10 @@ class JobIntake:
         """
         try:
             # Not through the script: a plain SET takes over the bytes it receives, and a script's
-            # argument is copied twice.
+            # argument is copied twice. A repeat keeps what came first.
             with translated_errors():
-                self._redis.set(keys.input_of(job_id, plan.number), data, ex=NOT_ADDED_SECONDS)
+                name = keys.input_of(job_id, plan.number)
+                self._redis.set(name, data, ex=NOT_ADDED_SECONDS, nx=True)
         except StoreFullError:
             return Appended.NO_ROOM
         answer = self._scripts.run(

@@ -14,6 +14,8 @@ from shared.job_store.connection import translated_errors
 from shared.jobs import END_STATUSES, NEVER_TAKEN_IN
 
 LEADING_ON = (
+    # Looks for itself whether there is room, and frees the input where there is none.
+    "append_chunk",
     "close_input",
     "keep_uploads",
     "await_end",

@@ -5,7 +5,7 @@ from shared.job_store import keys
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from shared.suspicion import LossReason, Rows
 from tests.factories import make_result, make_spec
-from tests.job_steps import JobSteps
+from tests.job_steps import WORKER, JobSteps
 
 
 def jobs_in_every_state(steps: JobSteps) -> list[str]:
@@ -36,9 +36,20 @@ def open_jobs(steps: JobSteps) -> list[str]:
     steps.leases.commit(with_rejects, result)
     returned = steps.leased(4)
     steps.leases.give_back(returned)
-    waiting = [steps.submit(caller="you", chunks=2), steps.submit(lane=Lane.SMALL)]
+    waiting = [steps.submit(caller="you", chunks=2), awaited_and_rung_for(steps)]
+    steps.linger(6)
     steps.registry.record_speed("echo/1", 100.0)
     steps.registry.sweep()
-    # Whoever looks at all keys takes longer, on a busy machine, than this one lives.
-    assert steps.redis.pexpire(keys.SWEEP, 60_000)
+    # Whoever looks at all keys takes longer, on a busy machine, than these live.
+    for key in (keys.SWEEP, keys.bell(WORKER, 5), "woken:small"):
+        assert steps.redis.pexpire(key, 60_000)
     return [with_key, running, *waiting]
+
+
+def awaited_and_rung_for(steps: JobSteps) -> str:
+    """A small job whose end somebody waits for, and for which a process was rung."""
+    steps.linger(5)
+    steps.nobody_looks()
+    job_id = steps.submit(lane=Lane.SMALL)
+    steps.store.await_end(job_id, keys.ends("api"))
+    return job_id

@@ -1,6 +1,7 @@
 """New work is refused before there is too much of it, by rows and by memory; results never are."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -207,6 +208,24 @@ def test_a_chunk_waits_outside_while_there_is_no_room(
     assert steps.counts(job_id) == (50_000, 0, 0, 50_000)
 
 
+def test_a_chunk_whose_input_was_the_last_that_fits_is_put_out_again(
+    steps: JobSteps, set_maxmemory: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = steps.create()
+    before = steps.everything()
+    store_input = steps.redis.set
+
+    def store_and_be_full(*args: Any, **kwargs: Any) -> None:
+        store_input(*args, **kwargs)
+        set_maxmemory(1)
+
+    monkeypatch.setattr(steps.redis, "set", store_and_be_full)
+
+    assert steps.append(job_id) is Appended.NO_ROOM
+
+    assert steps.everything() == before
+
+
 def test_a_chunk_that_is_there_is_confirmed_even_if_there_is_no_room(
     steps: JobSteps, set_maxmemory: Callable[[int], None]
 ) -> None:
@@ -230,7 +249,8 @@ def test_a_server_that_is_full_refuses_new_work_but_leads_what_is_there_to_its_e
     with pytest.raises(StoreFullError):
         steps.create()
     with pytest.raises(StoreFullError):
-        steps.append(open_id)
+        steps.submit_small()
+    assert steps.append(open_id) is Appended.NO_ROOM
     steps.beat()
     steps.sweep()
     steps.intake.vouch_for([open_id])

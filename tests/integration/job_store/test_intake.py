@@ -45,6 +45,8 @@ def test_a_repeated_append_keeps_the_chunk_that_came_first(steps: JobSteps) -> N
 
     steps.append(job_id, plan=make_plan(rows=3))
 
+    assert steps.lifetimes(job_id)[":input:0"] == pytest.approx(2000, abs=20)
+
     assert steps.counts(job_id) == (10, 0, 0, 10)
     assert steps.leased().input == b"1\n" * 10
 
@@ -59,6 +61,7 @@ def test_a_chunk_appended_again_after_its_commit_does_not_run_again(steps: JobSt
 
     assert steps.take() is None
     assert steps.counts(job_id) == (10, 10, 0, 0)
+    assert ":input:0" not in steps.lifetimes(job_id)
 
 
 # --- whom to wake
@@ -119,6 +122,7 @@ def test_the_intake_learns_that_its_job_has_ended(
 
     with pytest.raises(error):
         steps.append(job_id, 1)
+    assert [key for key in steps.lifetimes(job_id) if key.startswith(":input:")] == []
 
 
 def test_a_chunk_of_a_job_that_never_was_is_refused_and_leaves_nothing(steps: JobSteps) -> None:
