@@ -103,43 +103,47 @@ class Leases:
         Callers take turns, and so do the jobs of a caller. Nothing is leased if there is nothing to
         run now, or the worker does not count as live.
         """
-        answer = self._scripts.run(
-            "take_chunks",
-            holder.worker,
-            holder.process,
-            self._lease_seconds,
-            terms.most_jobs,
-            terms.most_rows,
-            terms.most_seconds,
-            round(terms.hold_seconds * 1000),
-            round(terms.linger_seconds * 1000),
-            *lanes,
-        )
-        if answer[0] != b"leased":
-            return Taken(lingers=answer[0] == b"lingers")
-        _, is_message_needed, lane, spec, *chunks = answer
-        leases = [self._lease(holder, lane, spec, chunk) for chunk in chunks]
-        return Taken(
-            leases=tuple(lease for lease in leases if lease is not None),
-            is_message_needed=bool(is_message_needed),
-        )
+        is_message_needed = False
+        while True:
+            answer = self._scripts.run(
+                "take_chunks",
+                holder.worker,
+                holder.process,
+                self._lease_seconds,
+                terms.most_jobs,
+                terms.most_rows,
+                terms.most_seconds,
+                round(terms.hold_seconds * 1000),
+                round(terms.linger_seconds * 1000),
+                *lanes,
+            )
+            if answer[0] != b"leased":
+                lingers = answer[0] == b"lingers"
+                return Taken(lingers=lingers, is_message_needed=is_message_needed)
+            _, is_one_needed, lane, spec, *chunks = answer
+            is_message_needed = is_message_needed or bool(is_one_needed)
+            found = [self._lease(holder, lane, spec, chunk) for chunk in chunks]
+            if leases := tuple(lease for lease in found if lease is not None):
+                return Taken(leases=leases, is_message_needed=is_message_needed)
 
     # Any: parts of the script's answer as redis-py gives them.
     def _lease(
         self, holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any]
     ) -> Lease | None:
-        """None for a job that ended before its chunk was read.
+        """None for a chunk without an input, as a rule because its job ended before it was read.
 
-        Raises ValueError for what was written by another version, say. That counts as lost, so that
-        nobody tries it for ever.
+        Raises ValueError for what was written by another version, say. If the job is still open
+        either counts as lost, so that nobody tries it for ever.
         """
         job_id, number, token = chunk[0].decode(), int(chunk[1]), chunk[2]
         try:
-            data = chunk[5] or self._input(job_id, number)
-            return None if data is None else _parsed(holder, lane, spec, chunk, data)
+            if (data := chunk[5] or self._input(job_id, number)) is not None:
+                return _parsed(holder, lane, spec, chunk, data)
         except ValueError:
             self._return(holder, job_id, number, token=token, reason=LossReason.DIED)
             raise
+        self._return(holder, job_id, number, token=token, reason=LossReason.DIED)
+        return None
 
     def _input(self, job_id: str, number: int) -> bytes | None:
         with translated_errors():

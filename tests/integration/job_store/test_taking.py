@@ -1,9 +1,13 @@
 """Which chunk is next: callers take turns, their jobs take turns, small jobs go first."""
 
+from collections.abc import Callable
+
 import pytest
 
 from shared.errors import JobGoneError
+from shared.job_store import keys
 from shared.job_store.leases import Holder, Lease, Taken
+from shared.job_store.store import JobStore
 from shared.jobs import JobStatus, Lane
 from tests.job_steps import WORKER, JobSteps, lease_field
 
@@ -180,6 +184,35 @@ def test_ended_jobs_of_a_caller_cost_them_no_turn(steps: JobSteps) -> None:
     found = order(steps.run_all())
 
     assert sorted(found[:2]) == sorted(found[2:]) == sorted([mine, yours])
+
+
+@pytest.mark.parametrize("end", [JobStore.cancel, JobStore.delete], ids=["cancelled", "deleted"])
+def test_a_job_that_ends_before_its_chunk_was_read_is_passed_over(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch, end: Callable[[JobStore, str], None]
+) -> None:
+    ended, left = steps.submit(), steps.submit()
+    read = steps.leases._input
+
+    def read_late(job_id: str, chunk: int) -> bytes | None:
+        if job_id == ended:
+            end(steps.store, job_id)
+        return read(job_id, chunk)
+
+    monkeypatch.setattr(steps.leases, "_input", read_late)
+
+    assert steps.leased().job_id == left
+    assert steps.redis.hlen(keys.leases(WORKER)) == 1
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_chunk_without_an_input_is_not_tried_for_ever(steps: JobSteps, lane: Lane) -> None:
+    """Somebody has taken it out of the server."""
+    job_id, left = steps.submit(lane=lane), steps.submit(lane=Lane.BULK)
+    steps.redis.delete(keys.input_of(job_id, 0))
+
+    assert order(steps.run_all()) == [left]
+
+    assert steps.store.get(job_id).error_code == "attempts_exhausted"
 
 
 def test_an_expired_job_is_passed_over(steps: JobSteps) -> None:
