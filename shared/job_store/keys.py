@@ -63,6 +63,7 @@ SWEEP = "sweep"
 BACKLOG = "backlog"
 COUNTERS = "counters"
 SPEEDS = "speeds"
+LINGERING = "lingering"
 
 JOB_KEY_SUFFIXES = (
     "",
@@ -87,7 +88,7 @@ FOR_SCRIPTS = {
     "WORKERS": WORKERS,
     "LEASES": "leases:%s",
     "SPEEDS": SPEEDS,
-    "LINGERING": "lingering",
+    "LINGERING": LINGERING,
     "BELL": "bell:%s",
     "WOKEN": "woken:%s",
     "SWEEP": SWEEP,

@@ -207,8 +207,10 @@ def test_every_field_of_the_job_object_is_in_the_reference() -> None:
 
 def test_every_redis_key_is_on_the_architecture_page() -> None:
     parts = {"READY": ("{lane}",), "READY_JOBS": ("{lane}", "{caller}"), "LEASES": ("{worker}",),
+             "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
              "IDEMPOTENCY": ("{key}",)}  # fmt: skip
-    known = {f"job:{{id}}{suffix}" for suffix in keys.JOB_KEY_SUFFIXES} | {keys.SPEEDS}
+    known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
+    known.add(keys.ends("{api}"))
     known |= {
         key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
     }
@@ -217,7 +219,9 @@ def test_every_redis_key_is_on_the_architecture_page() -> None:
 
 
 def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
-    legend = set(re.findall(r"^\| ([a-z]+(?::\S+)?) +\|", keys.__doc__ or "", re.MULTILINE))
+    legend = set(
+        re.findall(r"^\| ([a-z]+(?::\S+(?: \w+})?)?) +\|", keys.__doc__ or "", re.MULTILINE)
+    )
 
     assert legend - {"key"} == set(documents.names(ARCHITECTURE, "What lies in Redis"))
 

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis
 
 from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE, Dispatcher, make_celery
+from shared.job_store import keys
 from shared.settings import Settings
 from tests.live_stack import Api, live_stack
 from tests.waiting import wait_until
@@ -234,6 +235,8 @@ def test_messages_carry_no_rows_and_celery_keeps_no_results(
     main = worker_main(directory)
     main.suspend()
     try:
+        # Who lingers is rung for, which takes no message.
+        wait_until(lambda: not redis.exists(keys.LINGERING))
         for _ in range(3):
             fragile.submit("x\n123456789\n", model="echo", wait=0)
         messages = wait_until(lambda: redis.lrange(WORK_QUEUE, 0, -1))

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from shared.job_store import keys
-from shared.job_store.leases import Leases, Outcome
+from shared.job_store.leases import Holder, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
@@ -28,7 +28,7 @@ from shared.suspicion import LossReason
 from tests.factories import make_intake, make_plan, make_spec
 from tests.integration.job_store.expectation import Attempt, Expectation, ExpectedJob
 from tests.integration.job_store.snapshot import Snapshot
-from tests.job_steps import JobSteps
+from tests.job_steps import LANES, JobSteps
 
 LONG_SECONDS = 1000
 """How long workers and uploads may be silent: longer than Hypothesis needs for an example, so that
@@ -136,7 +136,8 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _take(self, worker: str, process: int) -> Attempt | None:
         lane = self.expected.lane_of_next(worker, process)
-        lease = self.steps.take(process, worker=worker)
+        taken = self.steps.leases.take(Holder(worker=worker, process=process), LANES)
+        lease = taken.leases[0] if taken.leases else None
         assert (lease and lease.lane) == lane
         return self.expected.take(lease) if lease else None
 

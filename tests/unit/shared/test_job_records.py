@@ -63,9 +63,18 @@ def test_a_new_record_is_all_the_scripts_and_readers_need() -> None:
         "tombstone_seconds": 100,
         "deadline_seconds": 9,
         "error_threshold": 4,
+        "model": "echo/1",
         "lane": "small",
         "caller": "me",
     }
+
+
+def test_a_record_says_where_its_end_is_told_if_anybody_waits_for_it() -> None:
+    terms = JobTerms(awaited_by="ends:1")
+
+    pairs = records.new_record(make_spec(), terms, active_seconds=1, tombstone_seconds=1)
+
+    assert pairs[-2:] == ["awaited_by", "ends:1"]
 
 
 def test_a_record_that_was_not_written_here_is_an_error() -> None:
