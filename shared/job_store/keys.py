@@ -43,7 +43,8 @@
 | sweep                 | string  | held while one worker's sweep is     | a second     | workers |
 |                       |         | the newest                           |              |         |
 | backlog               | hash    | rows and bytes that jobs still       | sweep        | both    |
-|                       |         | bring, in all and by job; drain rate |              |         |
+|                       |         | bring, in all and by job; drain      |              |         |
+|                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
 | speeds                | hash    | name/version → rows/s, smoothed      | a month      | workers |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |

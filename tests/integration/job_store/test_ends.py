@@ -117,7 +117,7 @@ def test_a_job_is_kept_for_its_retention_after_its_end_and_not_less_before(
     # The sweep must still find the record of a job that never ended.
     assert before == pytest.approx(1000 + 60, abs=20)
     assert steps.redis.ttl(keys.record(job_id)) == pytest.approx(50, abs=20)
-    assert steps.redis.ttl(keys.results(job_id)) == pytest.approx(50, abs=20)
+    assert steps.redis.ttl(f"{keys.record(job_id)}:results") == pytest.approx(50, abs=20)
 
 
 @pytest.mark.parametrize(

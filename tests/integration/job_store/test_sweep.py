@@ -207,6 +207,8 @@ def test_nothing_is_left_in_the_server_when_all_jobs_have_expired(steps: JobStep
         b"rate",
         b"sampled_at_ms",
         b"sampled_done",
+        b"used",
+        b"most",
     }
 
 
