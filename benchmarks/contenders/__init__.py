@@ -1,0 +1,1 @@
+"""Those who are compared, each as its users would run it."""
