@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import models, report, workloads
+from benchmarks import models, summary, workloads
 from benchmarks.contenders import roster
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.turns import Sizes
@@ -45,12 +45,7 @@ def main() -> None:
         turns = [dataclasses.asdict(turn) for turn in rounds.found.turns]
         options.json.write_text(json.dumps(turns, indent=1))
     titles = {one.name: one.title for one in contenders}
-    for model in plan.models:
-        print(f"\n## W1, {model.title}\n")
-        print(report.bulk_table(rounds.found, model.name, titles))
-    for workload in ("w2", "w3"):
-        print(f"\n## {workload.upper()}\n")
-        print(report.small_table(rounds.found, workload, plan.models[0].name, titles))
+    print(summary.text(plan, rounds.found, titles))
     for name, problem in rounds.left_out.items():
         print(f"Left out: {name}: {problem}")
 

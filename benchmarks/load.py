@@ -6,17 +6,14 @@ The client is the same for every service; what is said differs (`benchmarks.conv
 import gc
 import heapq
 import selectors
-import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from benchmarks.answers import AnswerReader, BrokenAnswerError
+from benchmarks.answers import BrokenAnswerError
+from benchmarks.connections import TIMEOUT_SECONDS, Connection
 from benchmarks.conversations import Conversation, Pause, RefusedError
-
-RECEIVE_BYTES = 65536
-TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,63 +40,6 @@ class LoadRun:
     cpu_seconds: float = 0.0
 
 
-class Connection:
-    """A connection that holds one conversation at a time, and comes back when it was closed."""
-
-    def __init__(self, port: int, selector: selectors.BaseSelector) -> None:
-        self._port = port
-        self._selector = selector
-        self._socket: socket.socket | None = None
-        self._reader = AnswerReader()
-        self._request = b""
-        self.number = -1
-        self.began = 0.0
-        self.conversation: Conversation
-
-    def send(self, data: bytes) -> None:
-        self._request = data
-        try:
-            self._connected().sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close()
-            self._connected().sendall(data)
-
-    def receive(self) -> bytes | Pause | None:
-        """What the conversation says to the bytes that arrived; None while they are no whole
-        answer. Raises StopIteration at its end, and whatever it raises."""
-        try:
-            data = self._connected().recv(RECEIVE_BYTES)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            if self._reader.has_begun:
-                raise BrokenAnswerError("The connection was closed in the middle of an answer.")
-            # An idle connection was closed just when the request was under way.
-            self.close()
-            self.send(self._request)
-            return None
-        answer = self._reader.feed(data)
-        if answer is None:
-            return None
-        if answer.is_last:
-            self.close()
-        return self.conversation.send(answer)
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._selector.unregister(self._socket)
-            self._socket.close()
-            self._socket = None
-            self._reader = AnswerReader()
-
-    def _connected(self) -> socket.socket:
-        if self._socket is None:
-            self._socket = socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._selector.register(self._socket, selectors.EVENT_READ, self)
-        return self._socket
-
-
 class Client:
     """Does the jobs of a load."""
 
@@ -121,11 +61,11 @@ class Client:
             self._began = time.perf_counter()
             while self._ended_jobs < jobs:
                 self._begin_due()
-                for key, _ in self._selector.select(self._idle_seconds()):
+                for key, _ in self._arrivals():
                     self._step(key.data, key.data.receive)
                 while self._pauses and self._pauses[0][0] <= time.perf_counter():
                     connection = heapq.heappop(self._pauses)[2]
-                    self._step(connection, lambda c=connection: next(c.conversation))  # type: ignore[misc]
+                    self._step(connection, connection.go_on)
             self._run.seconds = time.perf_counter() - self._began
             for connection in connections:
                 connection.close()
@@ -145,15 +85,19 @@ class Client:
             connection.began = due if self._load.jobs_per_second else now
             connection.conversation = self._load.converse(self._load.bodies[connection.number])
             self._begun_jobs += 1
-            self._step(connection, lambda c=connection: next(c.conversation))  # type: ignore[misc]
+            self._step(connection, connection.go_on)
 
-    def _idle_seconds(self) -> float:
-        """How long there is nothing to do but to wait for bytes."""
+    def _arrivals(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Connections with bytes to read; none when something else is due first."""
         moments = [self._pauses[0][0]] if self._pauses else []
         if self._idle and self._begun_jobs < len(self._load.bodies):
             moments.append(self._due(self._begun_jobs))
-        longest = min(moments, default=time.perf_counter() + TIMEOUT_SECONDS)
-        return max(0.0, longest - time.perf_counter())
+        if moments:
+            return self._selector.select(max(0.0, min(moments) - time.perf_counter()))
+        arrivals = self._selector.select(TIMEOUT_SECONDS)
+        if not arrivals:
+            raise TimeoutError(f"No answer for {TIMEOUT_SECONDS} s.")
+        return arrivals
 
     def _step(self, connection: Connection, step: Callable[[], bytes | Pause | None]) -> None:
         """One move of a conversation, and what follows from it."""

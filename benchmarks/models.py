@@ -41,6 +41,11 @@ class Model:
         """The joblib file of the fitted estimator."""
         return cache.folder() / f"{self.name}.joblib"
 
+    @property
+    def repository(self) -> Path:
+        """A model repository that holds this model alone."""
+        return cache.folder() / f"repository-{self.name}"
+
     @cached_property
     def estimator(self) -> Any:
         return joblib.load(self.path)
@@ -68,11 +73,6 @@ MODELS = {
 }
 
 
-def repository() -> Path:
-    """The model repository of the benchmarks."""
-    return cache.folder() / "models"
-
-
 def train_missing(names: Sequence[str]) -> None:
     """Train and publish those models that are not there yet."""
     for name in names:
@@ -81,8 +81,8 @@ def train_missing(names: Sequence[str]) -> None:
             continue
         X = workloads.table(TRAINING_ROWS)
         estimator = _fitted(name, X)
-        repository().mkdir(exist_ok=True)
-        publish(estimator, name=name, sample=X, repository=repository())
+        model.repository.mkdir(exist_ok=True)
+        publish(estimator, name=name, sample=X, repository=model.repository)
         # Last: its presence says that the model is complete.
         joblib.dump(estimator, model.path)
 

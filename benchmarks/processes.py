@@ -46,12 +46,16 @@ class Background:
 
 @contextmanager
 def background(
-    *command: str, log: Path, environment: Mapping[str, str] | None = None
+    *command: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[Background]:
-    """Runs a command. At the end it is asked to stop, and made to if it does not."""
+    """Runs a command, in a folder if one is given; at the end it is asked to stop, or made to."""
     with log.open("wb") as output:
         child = subprocess.Popen(
             command,
+            cwd=folder,
             env={**os.environ, **(environment or {})},
             stdout=output,
             stderr=subprocess.STDOUT,

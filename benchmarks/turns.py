@@ -20,6 +20,7 @@ from benchmarks.usage import Meter
 CLIENTS = 16
 SMALL_JOBS_PER_SECOND = 5.0
 ALONE_RUNS = 2
+"""Before the small jobs, and again after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,7 @@ class Turns:
             ) as usage:
                 run = _bulk(contender)(model, Path(folder))
             self._check_bulk(contender, model, run)
-        steps = {f"step.{name}": seconds for name, seconds in run.steps.items()}
-        return {"seconds": run.seconds, **steps, **usage}
+        return {"seconds": run.seconds, **run.explain(), **usage}
 
     def small(self, contender: Contender, model: Model, *, jobs: int = 0) -> dict[str, float]:
         """W2: many small jobs from 16 clients."""
@@ -73,15 +73,13 @@ class Turns:
         jobs = round(self._sizes.seconds * SMALL_JOBS_PER_SECOND)
         small = self._load(contender, model, jobs, jobs_per_second=SMALL_JOBS_PER_SECOND)
         with tempfile.TemporaryDirectory() as folder:
-            alone = [
-                _bulk(contender)(model, _subfolder(folder, f"alone-{number}"))
-                for number in range(ALONE_RUNS)
-            ]
+            alone = self._alone(contender, model, Path(folder) / "before")
             running = self._client.submit(load.run, small)
             beside: list[BulkRun] = []
             while not running.done():
-                beside.append(_bulk(contender)(model, _subfolder(folder, f"beside-{len(beside)}")))
+                beside.append(_bulk(contender)(model, _subfolder(Path(folder), len(beside))))
             run = running.result()
+            alone += self._alone(contender, model, Path(folder) / "after")
             for bulk in (*alone, *beside):
                 self._check_bulk(contender, model, bulk)
         self._check_small(contender, model, run)
@@ -96,6 +94,12 @@ class Turns:
             "bulk_seconds": beside_seconds,
             "bulk_loss": beside_seconds / alone_seconds - 1,
         }
+
+    @staticmethod
+    def _alone(contender: Contender, model: Model, folder: Path) -> list[BulkRun]:
+        folder.mkdir()
+        folders = [_subfolder(folder, number) for number in range(ALONE_RUNS)]
+        return [_bulk(contender)(model, one) for one in folders]
 
     def _load(
         self, contender: Contender, model: Model, jobs: int, *, jobs_per_second: float | None = None
@@ -141,7 +145,7 @@ def _bulk(contender: Contender) -> Callable[[Model, Path], BulkRun]:
     return contender.bulk
 
 
-def _subfolder(folder: str, name: str) -> Path:
-    path = Path(folder) / name
+def _subfolder(folder: Path, number: int) -> Path:
+    path = folder / str(number)
     path.mkdir()
     return path

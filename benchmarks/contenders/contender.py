@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -39,9 +39,8 @@ class BulkRun:
     seconds: float
     results: tuple[Path, ...]
     """Files that hold the predictions of all rows, in order."""
-    steps: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of its parts, as far as they are known."""
-    job_id: str = ""
+    explain: Callable[[], Mapping[str, float]] = dict
+    """Asked once the clock stands still: more figures, `step.…` for the seconds of its parts."""
 
 
 @dataclass(frozen=True, kw_only=True)

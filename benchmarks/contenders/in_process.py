@@ -106,7 +106,11 @@ class WarmProcesses:
         ]
         for half in running:
             half.result()
-        return BulkRun(seconds=time.perf_counter() - began, results=results)
+        return BulkRun(
+            seconds=time.perf_counter() - began,
+            results=results,
+            explain=lambda: {"threads": threads},
+        )
 
 
 def halves_of(path: Path) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.contenders import in_process, rowmill, textbook
+from benchmarks.contenders import in_process, mlserver, rowmill, textbook
 from benchmarks.contenders.contender import Contender
 
 NAMES = (
@@ -13,6 +13,7 @@ NAMES = (
     "rowmill-follow",
     "rowmill-predict",
     "textbook",
+    "mlserver",
 )
 
 
@@ -22,5 +23,6 @@ def contenders(rows: int, names: Sequence[str]) -> list[Contender]:
         *in_process.contenders(rows),
         *rowmill.contenders(rows),
         *textbook.contenders(rows),
+        *mlserver.contenders(rows),
     ]
     return [one for one in everyone if one.name in names]
