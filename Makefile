@@ -13,7 +13,7 @@ MODELS := $(MODELS_DIR)/.trained
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo up down test chaos lint format models lock
+.PHONY: help demo up down test chaos bench peers lint format models lock
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ test: $(ENVIRONMENT) ## Run the tests; they need no stack, no models and no Dock
 
 chaos: $(ENVIRONMENT) ## Let a monkey break a cluster: make chaos SEED=7 MINUTES=20 JOBS=500
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) --jobs $(or $(JOBS),500)
+
+# Fewer rows, jobs and rounds than `python -m benchmarks` has by default.
+bench: $(ENVIRONMENT) ## Compare Rowmill with scripts, a textbook service and peers, in short
+	$(BIN)/python -m benchmarks --rounds 3 --models m1 m3 --rows 250000 --jobs 500 --seconds 4
+
+peers: $(ENVIRONMENT) ## Install what make bench also compares with: MLServer
+	$(BIN)/python -m benchmarks.peers
 
 lint: $(ENVIRONMENT) ## Run ruff, mypy, import-linter and the lock check
 	$(BIN)/ruff check .

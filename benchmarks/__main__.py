@@ -3,11 +3,14 @@
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import models, summary, workloads
+from benchmarks.checks import WrongResultError
 from benchmarks.contenders import roster
+from benchmarks.processes import StartError
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.turns import Sizes
 from deploy.local.stack import exit_on_signals
@@ -30,6 +33,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parse()
     exit_on_signals()
+    try:
+        run(options)
+    except (WrongResultError, StartError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; what was started is stopped again.")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
     models.train_missing(options.models)
     workloads.bulk_file(options.rows)
     plan = Plan(

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from deploy.local.stack import ignoring_interrupts
+
 STOP_SECONDS = 20
 START_SECONDS = 90
 
@@ -64,12 +66,13 @@ def background(
     try:
         yield Background(child, log)
     finally:
-        child.terminate()
-        try:
-            child.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        with ignoring_interrupts():
+            child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
 
 
 def answers(url: str) -> bool:

@@ -126,7 +126,7 @@ def halves_of(path: Path) -> tuple[Path, Path]:
 
 def csv_predictions(model: Model, run: BulkRun) -> npt.NDArray[np.float64]:
     """Predictions of files that hold nothing else."""
-    parts = [pd.read_csv(path, float_precision="round_trip") for path in run.results]
+    parts = [pd.read_csv(path) for path in run.results]
     return np.concatenate([part[list(model.columns)].to_numpy() for part in parts])
 
 

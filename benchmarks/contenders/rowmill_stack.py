@@ -14,6 +14,7 @@ import psutil
 from benchmarks.models import Model
 from benchmarks.ports import free_port
 from benchmarks.processes import StartError
+from deploy.local.stack import ignoring_interrupts
 from shared.settings import SOCKET_NAME
 
 PROGRAM_VARIABLE = "SUPERVISOR_PROCESS_NAME"
@@ -52,7 +53,8 @@ class RowmillStack:
             self._command("up")
             yield
         finally:
-            self._command("down")
+            with ignoring_interrupts():
+                self._command("down")
             shutil.rmtree(self.run_dir, ignore_errors=True)
 
     def _command(self, command: str) -> None:
