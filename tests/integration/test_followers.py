@@ -104,7 +104,7 @@ def test_a_job_that_has_ended_takes_no_seat(narrow: Api, steps: JobSteps) -> Non
 def assert_seat_is_left(api: Api, steps: JobSteps) -> None:
     with follower(api, steps.submit()):
         # Of all that were there before, nobody is any more.
-        assert len(steps.redis.client_list(_type="pubsub")) <= 1
+        wait_until(lambda: len(steps.redis.client_list(_type="pubsub")) <= 1)
 
 
 def test_the_end_of_a_job_leaves_the_seat(narrow: Api, steps: JobSteps) -> None:
