@@ -22,10 +22,11 @@ from shared.job_store.intake import (
     Appended,
     FirstRequest,
     JobIntake,
+    TakenIn,
     WholeBody,
 )
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobErrorCode, JobSpec, JobTerms, new_job_id
+from shared.jobs import JobErrorCode, JobSpec, JobTerms, new_job_id
 
 logger = logging.getLogger(__name__)
 
@@ -53,17 +54,15 @@ class Reception:
     uploads: Uploads
     dispatcher: Dispatcher
 
-    def take_in(self, spec: JobSpec, terms: JobTerms, body: WholeBody) -> Job | FirstRequest:
+    def take_in(self, spec: JobSpec, terms: JobTerms, body: WholeBody) -> TakenIn | FirstRequest:
         """A new job with all its rows, or what the idempotency key of `terms` made before.
 
         Raises TooMuchQueuedError, JobTooLargeError, StoreError.
         """
         taken = self.intake.submit(new_job_id(), spec, terms, body)
-        if isinstance(taken, FirstRequest):
-            return taken
-        if taken.is_message_needed:
-            wake(self.dispatcher, taken.job.id)
-        return taken.job
+        if isinstance(taken, TakenIn) and taken.is_message_needed:
+            wake(self.dispatcher, taken.job_id)
+        return taken
 
     @contextmanager
     def job(self, spec: JobSpec, terms: JobTerms) -> Iterator["OpenJob | FirstRequest"]:

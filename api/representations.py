@@ -12,6 +12,10 @@ from shared.jobs import Job
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn
 
+PIECE_BYTES = 256 * 1024
+"""Sent at a time. The bound on a client's silence is one on the time that a piece takes, so it is a
+bound on how slowly a client may read: about 4 kB/s."""
+
 ERROR_COLUMNS = ("row", "line", "column", "code", "message")
 """Columns of `GET /jobs/{id}/errors`."""
 
@@ -133,7 +137,14 @@ def _csv_line(values: Sequence[object]) -> str:
 def results_csv(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
     """The result lines as the workers rendered them, under their header."""
     yield _csv_line([column.name for column in job.spec.result_columns]).encode()
-    yield from texts
+    yield from _pieces(texts)
+
+
+def _pieces(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of bounded size; an empty text stays one."""
+    for text in texts:
+        for start in range(0, len(text) or 1, PIECE_BYTES):
+            yield text[start : start + PIECE_BYTES]
 
 
 def results_ndjson(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:

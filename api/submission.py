@@ -56,11 +56,11 @@ class Sender:
 class Submitted:
     """The job that answers a request."""
 
-    job: Job
+    job_id: str
+    job: Job | None = None
+    """As it is now; None for one whose end is told on the sender's channel."""
     is_replayed: bool = False
     """Whether an earlier request with the same idempotency key made it."""
-    is_told: bool = False
-    """Whether its end is told on the sender's channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +117,17 @@ class Submission:
                 speed = self.speeds.recent(spec.model_version_id)
                 job.append(chunk)
             job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
-        return Submitted(job=self.store.get(job.id))
+        return Submitted(job_id=job.id, job=self.store.get(job.id))
 
     def _submit_small(
         self, spec: JobSpec, terms: JobTerms, chunk: Chunk, *, body: CsvIntake
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
-        job = self.reception.take_in(spec, terms, whole)
-        if isinstance(job, FirstRequest):
-            return self._first_job(job, terms.request, body=body)
-        return Submitted(job=job, is_told=bool(terms.awaited_by))
+        taken = self.reception.take_in(spec, terms, whole)
+        if isinstance(taken, FirstRequest):
+            return self._first_job(taken, terms.request, body=body)
+        return Submitted(job_id=taken.job_id, job=taken.job)
 
     def _resolve(self, reference: str) -> Manifest:
         reference = reference or self.settings.default_model
@@ -158,7 +158,7 @@ class Submission:
             # A job that ended before its body did has no checksum; what there is of it agrees.
             if job.input_sha256 not in (None, body.sha256):
                 raise IdempotencyKeyReusedError(job.id)
-        return Submitted(job=job, is_replayed=True)
+        return Submitted(job_id=job.id, job=job, is_replayed=True)
 
     # --- failed rows
 
@@ -207,7 +207,7 @@ class Submission:
                 input_bytes += len(data)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
-        return Submitted(job=self.store.get(job.id))
+        return Submitted(job_id=job.id, job=self.store.get(job.id))
 
 
 def _digest_of(key: str | None) -> str:

@@ -34,14 +34,14 @@ class Wait:
         """What of the preference was applied, for `Preference-Applied`."""
         return None if self.seconds is None else f"wait={self.seconds:g}"
 
-    def for_end(self, job: Job, *, is_told: bool = False) -> Seen:
-        """The job as it is after the wait.
+    def for_end(self, job_id: str, job: Job | None) -> Seen:
+        """A job as it is after the wait.
 
-        `is_told`: whether the job was submitted with `channel`. Raises as `Ends.wait`.
+        `job`: as it is before; None if it was submitted with `channel`. Raises as `Ends.wait`.
         """
-        if not self.seconds or job.has_ended:
+        if job and (not self.seconds or job.has_ended):
             return Seen(job=job)
-        return self.ends.wait(job.id, timeout_seconds=self.seconds, is_told=is_told)
+        return self.ends.wait(job_id, timeout_seconds=self.seconds or 0, is_told=job is None)
 
 
 class WaitingRoom:

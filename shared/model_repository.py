@@ -42,7 +42,7 @@ class ModelRepository:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._versions: dict[str, tuple[int, list[str]]] = {}
-        self._manifests: dict[Path, tuple[int, Manifest]] = {}
+        self._manifests: dict[str, tuple[int, Manifest]] = {}
 
     def names(self) -> list[str]:
         """Names of all models that have at least one version, sorted."""
@@ -53,13 +53,16 @@ class ModelRepository:
 
     def versions(self, name: str) -> list[str]:
         """Versions of a model, oldest first; empty when there is no such model."""
-        directory = self._root / name
-        if not re.fullmatch(NAME_PATTERN, name) or not directory.is_dir():
+        if not re.fullmatch(NAME_PATTERN, name):
+            return []
+        directory = os.path.join(self._root, name)
+        try:
+            now_at = os.stat(directory).st_mtime_ns
+        except OSError:
             return []
         changed_at, versions = self._versions.get(name, (0, []))
-        now_at = directory.stat().st_mtime_ns
         if changed_at != now_at:
-            found = (entry.parent.name for entry in directory.glob(f"*/{MANIFEST_FILE}"))
+            found = (entry.parent.name for entry in Path(directory).glob(f"*/{MANIFEST_FILE}"))
             versions = sorted((v for v in found if re.fullmatch(VERSION_PATTERN, v)), key=int)
             if _is_settled(now_at):
                 self._versions[name] = now_at, versions
@@ -98,13 +101,13 @@ class ModelRepository:
 
     def manifest(self, name: str, version: str) -> Manifest:
         """The manifest of one version. Raises ManifestError when it can't be trusted."""
-        path = self._root / name / version / MANIFEST_FILE
+        path = os.path.join(self._root, name, version, MANIFEST_FILE)
         try:
-            changed_at = path.stat().st_mtime_ns
+            changed_at = os.stat(path).st_mtime_ns
             kept_at, kept = self._manifests.get(path, (0, None))
             if kept is not None and kept_at == changed_at:
                 return kept
-            manifest = Manifest.model_validate_json(path.read_bytes())
+            manifest = Manifest.model_validate_json(Path(path).read_bytes())
         except (OSError, ValidationError) as error:
             raise ManifestError(f"The manifest of '{name}/{version}' can't be read.") from error
         if (manifest.name, manifest.version) != (name, version):

@@ -35,7 +35,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             return _created(submission.retry(job_id, order.model, sender(wait)), wait)
 
     def _created(submitted: Submitted, wait: Wait) -> Response:
-        job = wait.for_end(submitted.job, is_told=submitted.is_told).job
+        job = wait.for_end(submitted.job_id, submitted.job).job
         return accepted(job, wait, is_replayed=submitted.is_replayed)
 
     @routes.get("/jobs")
@@ -50,7 +50,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     def show(job_id: str) -> Response:
         job = store.get(job_id)
         with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            job = wait.for_end(job).job
+            job = wait.for_end(job_id, job).job
         response = _job_response(job, wait.applied)
         response.add_etag()
         response.make_conditional(request)

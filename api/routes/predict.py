@@ -28,7 +28,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
         with waiting_room.seat(preference) as wait:
             submitted = submission.submit(options, csv_body(submission), sender(wait))
-            seen = wait.for_end(submitted.job, is_told=submitted.is_told)
+            seen = wait.for_end(submitted.job_id, submitted.job)
         if not seen.job.has_ended:
             return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
         response = _predictions(seen, media_type)

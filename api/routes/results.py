@@ -23,11 +23,11 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
 
     @routes.get("/jobs/<job_id>/results")
     def results(job_id: str) -> Response:
-        job = store.get(job_id)
+        job, texts = store.get_with_results(job_id)
         query = parse_query(ResultsQuery, request.args)
         if query.follow and not job.has_ended:
             return followed(job)
-        return _results(job, store.results(_ended(job)))
+        return _results(_ended(job), texts)
 
     def followed(job: Job) -> Response:
         client = request.environ.get("gunicorn.socket")
@@ -76,7 +76,10 @@ def _stream(
     """A streamed answer in the format the caller likes best."""
     media_type = wanted_media_type()
     is_csv = media_type == CSV
-    response = Response(csv() if is_csv else ndjson(), mimetype=media_type)
+    body = csv() if is_csv else ndjson()
+    # Of a small job it is sent at once and with its length.
+    is_whole = job.has_ended and job.chunks_total == 1
+    response = Response(b"".join(body) if is_whole else body, mimetype=media_type)
     name = f"{job.id}-{what}.{'csv' if is_csv else 'ndjson'}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Vary"] = "Accept"

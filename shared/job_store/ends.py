@@ -167,6 +167,5 @@ class Ends:
 
 def _parsed(text: bytes) -> Seen:
     job_id, now_ms, record, results = json.loads(text)
-    fields = {name.encode(): value.encode() for name, value in record.items()}
-    job = records.parse_job(job_id, fields, read_at_ms=int(now_ms))
+    job = records.parse_told_job(job_id, record, read_at_ms=int(now_ms))
     return Seen(job=job, results=results.encode())

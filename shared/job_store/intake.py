@@ -64,7 +64,9 @@ class WholeBody:
 class TakenIn:
     """A job that was taken in at once."""
 
-    job: Job
+    job_id: str
+    job: Job | None
+    """As it is now; None for one whose end somebody waits for."""
     is_message_needed: bool
     """Whether a worker has a process to spare that only a message wakes."""
 
@@ -141,9 +143,12 @@ class JobIntake:
         )
         if first := _first_request(answer):
             return first
-        _, is_message_needed, now_ms, record = answer
-        job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
-        return TakenIn(job=job, is_message_needed=bool(is_message_needed))
+        _, is_message_needed, *seen = answer
+        job = None
+        if seen:
+            now_ms, record = seen
+            job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
+        return TakenIn(job_id=job_id, job=job, is_message_needed=bool(is_message_needed))
 
     def _new_record(self, spec: JobSpec, terms: JobTerms) -> list[str | bytes | float]:
         return records.new_record(

@@ -116,6 +116,10 @@ def input_of(job_id: str, chunk: int) -> str:
     return _job_key(job_id, f":input:{chunk}")
 
 
+def results(job_id: str) -> str:
+    return _job_key(job_id, ":results")
+
+
 def progress(job_id: str) -> str:
     return _job_key(job_id, ":progress")
 

@@ -25,6 +25,7 @@
 | error_code, error_detail       | the script that ended the job                       |
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -37,7 +38,8 @@ from shared.jobs import Job, JobSpec, JobTerms
 _SPEC = TypeAdapter(JobSpec)
 _PLAN = TypeAdapter(ChunkPlan)
 _JOB = TypeAdapter(Job)
-_COUNTERS = ("total", "succeeded", "failed", "chunks_total", "chunks_done")
+_OF_JOB = tuple(field.name for field in dataclasses.fields(Job))
+_NO_COUNTS = dict.fromkeys(("total", "succeeded", "failed", "chunks_total", "chunks_done"), 0)
 
 
 def new_record(
@@ -62,10 +64,18 @@ def new_record(
 
 def parse_job(job_id: str, record: Mapping[bytes, bytes], *, read_at_ms: int) -> Job:
     """The job a record describes. Raises pydantic.ValidationError on a record not written here."""
-    fields: dict[str, object] = dict.fromkeys(_COUNTERS, 0)
-    fields |= {name.decode(): value.decode() for name, value in record.items()}
-    spec = parse_spec(record[b"spec"])
-    return _JOB.validate_python(fields | {"id": job_id, "spec": spec, "read_at_ms": read_at_ms})
+    fields = {name: value for name in _OF_JOB if (value := record.get(name.encode())) is not None}
+    return _job(job_id, record[b"spec"], fields, read_at_ms=read_at_ms)
+
+
+def parse_told_job(job_id: str, record: Mapping[str, str], *, read_at_ms: int) -> Job:
+    """As `parse_job`, of a record that was told as JSON."""
+    return _job(job_id, record["spec"].encode(), record, read_at_ms=read_at_ms)
+
+
+def _job(job_id: str, spec: bytes, fields: Mapping[str, object], *, read_at_ms: int) -> Job:
+    own = {"id": job_id, "spec": parse_spec(spec), "read_at_ms": read_at_ms}
+    return _JOB.validate_python({**_NO_COUNTS, **fields, **own})
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -124,6 +124,23 @@ class JobStore:
             if record
         ]
 
+    def get_with_results(self, job_id: str) -> tuple[Job, Iterator[bytes]]:
+        """A snapshot of a job and its `results`, those of a small job in the same round trip.
+
+        Raises as `get`.
+        """
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.hgetall(keys.record(job_id))
+            pipe.hget(keys.results(job_id), "0")
+            now, record, first = pipe.execute()
+        if not record:
+            return self.get(job_id), iter(())
+        job = records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
+        if job.has_ended and job.chunks_total == 1:
+            return job, iter([first] if first else ())
+        return job, self.results(job)
+
     def results(self, job: Job) -> Iterator[bytes]:
         """Result lines of a job's committed chunks, in input order.
 

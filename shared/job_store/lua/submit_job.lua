@@ -2,8 +2,8 @@
 -- be promised, plan of its only chunk, the chunk, its rows, most bytes of its results, bytes and sha256
 -- of the body, then pairs of field and value of the new record.
 -- Takes in a job whose whole body is one chunk. A repeat after a lost answer changes nothing.
--- Returns {'created', 1 if a worker must be woken by a message, time, record}, or what `create` has
--- against it.
+-- Returns {'created', 1 if a worker must be woken by a message}, with time and record of a job that
+-- nobody waits for, or what `create` has against it.
 open(ARGV[1])
 local message = 0
 if call('EXISTS', RECORD) == 1 then
@@ -20,6 +20,8 @@ else
   keep(CHUNKS)
   message = wake(get('lane'))
 end
+-- Who waits is told more when the job has ended.
+if get('awaited_by') then return {'created', message} end
 local record = {}
 for field, value in pairs(FIELDS) do
   record[#record + 1] = field
