@@ -5,6 +5,7 @@ from dataclasses import asdict
 from flask import Blueprint, Response, jsonify
 
 from api import representations
+from shared.errors import StoreError
 from shared.job_store.workers import WorkerRegistry
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
@@ -20,8 +21,14 @@ def make_blueprint(repository: ModelRepository, workers: WorkerRegistry) -> Blue
     @routes.get("/models")
     def list_models() -> Response:
         models = [document(manifest) for manifest in repository.newest()]
-        capacities = [asdict(capacity) for capacity in workers.live().values()]
-        return jsonify({"models": models, "workers": capacities})
+        return jsonify({"models": models, "workers": capacities()})
+
+    def capacities() -> list[dict[str, int]] | None:
+        """What the live workers score with; None while the store can't tell."""
+        try:
+            return [asdict(capacity) for capacity in workers.live().values()]
+        except StoreError:
+            return None
 
     @routes.get("/models/<reference>")
     def show(reference: str) -> Response:
