@@ -71,12 +71,19 @@ def converted(column: "pd.Series[Any]", feature: Feature) -> "pd.Series[Any]":
     return column
 
 
-def may_be_booleans(column: "pd.Series[Any]") -> bool:
-    """Whether a number column holds nothing but 0, 1 and missing values."""
-    if column.dtype != np.float64:
-        return False
-    values = column.to_numpy()
-    return bool(((values == 0) | (values == 1) | np.isnan(values)).all())
+def may_be_booleans(numbers: pd.DataFrame) -> list[str]:
+    """The columns of a table of numbers that hold nothing but 0, 1 and missing values."""
+    if numbers.empty:
+        return []
+    values = numbers.to_numpy()
+    # Hardly any column gets beyond its first cell.
+    candidates = np.flatnonzero(_is_boolean(values[0]))
+    return [str(numbers.columns[int(i)]) for i in candidates if _is_boolean(values[:, i]).all()]
+
+
+def _is_boolean(values: npt.NDArray[np.float64]) -> Mask:
+    mask: Mask = (values == 0) | (values == 1) | np.isnan(values)
+    return mask
 
 
 def not_numbers(texts: "pd.Series[str]") -> Mask:

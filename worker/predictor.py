@@ -60,7 +60,8 @@ class Predictor:
             start, stop = pending.pop()
             check()
             try:
-                parts.append((start, self._columns(features.iloc[start:stop], output, columns)))
+                rows = features if stop - start == len(features) else features.iloc[start:stop]
+                parts.append((start, self._columns(rows, output, columns)))
             except Exception as error:  # noqa: BLE001 – an estimator may raise anything
                 if stop - start == 1:
                     refusals.append(Refusal(position=start, message=first_line(error)))

@@ -36,7 +36,8 @@
 | lingering             | zset    | `worker process` that is ready to be | take         | workers |
 |                       |         | rung for → until when (ms)           |              |         |
 | bell:{worker process} | list    | rings: lanes that have work for it   | 5 seconds    | both    |
-| woken:{lane}          | string  | held while somebody is about to look | a second     | both    |
+| woken:{lane}          | string  | `rung`, or the `worker process` that | a second     | both    |
+|                       |         | looks for work in a moment           |              |         |
 | ends:{api}            | channel | ended jobs that an API process waits | –            | both    |
 |                       |         | for: JSON of id, time (ms), record   |              |         |
 |                       |         | and a small job's results            |              |         |

@@ -195,7 +195,8 @@ class Leases:
             args += [lease.job_id, lease.plan.number, lease.token]
             args += [result.results, result.errors, records.dump_rejects(result.rejected)]
             args += [result.succeeded, result.failed]
-        answer = self._scripts.run("commit_chunks", results[0][0].holder.worker, *args)
+        holder = results[0][0].holder
+        answer = self._scripts.run("commit_chunks", holder.worker, holder.process, *args)
         return [Outcome(outcome.decode()) for outcome in answer]
 
     def give_back(self, lease: Lease, *, reason: str = "returned") -> bool:

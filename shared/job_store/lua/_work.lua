@@ -87,7 +87,7 @@ local function wake(lane)
   if call('EXISTS', woken) == 1 then return 0 end
   local is_rung = wake_lingering(lane)
   if not is_rung and not has_idle(lane) then return 0 end
-  call('SET', woken, 1, 'PX', 1000)
+  call('SET', woken, 'rung', 'PX', 1000)
   return is_rung and 0 or 1
 end
 

@@ -1,4 +1,4 @@
--- ARGV: worker, then for each chunk: job, chunk, token, results, errors, rejects, rows succeeded, rows
+-- ARGV: worker, process, then for each chunk: job, chunk, token, results, errors, rejects, rows succeeded, rows
 -- failed. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
 -- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
 -- finds the result and changes nothing.
@@ -45,7 +45,9 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
 end
 
 local outcomes = {}
-for i = 2, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
+for i = 3, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
 -- This process looks for work in a moment.
-for _, lane in ipairs({'small', 'bulk'}) do call('SET', string.format(WOKEN, lane), 1, 'PX', 100) end
+for _, lane in ipairs({'small', 'bulk'}) do
+  call('SET', string.format(WOKEN, lane), worker .. ' ' .. ARGV[2], 'PX', 100)
+end
 return outcomes

@@ -129,11 +129,19 @@ if all_busy >= processes then return {'nothing'} end
 local lanes = {unpack(ARGV, 9)}
 -- However many small jobs come, one of the worker's processes goes on with bulk work.
 if all_busy > 0 and bulk_busy == 0 and lanes[2] then lanes[1], lanes[2] = lanes[2], lanes[1] end
-for _, lane in ipairs(lanes) do
+
+-- Whether this process may look into a lane. Small jobs are left to a process that is back in a
+-- moment: it takes them all together.
+local function may_take(lane)
   local woken = string.format(WOKEN, lane)
+  local by = call('GET', woken)
+  if lane == 'small' and by and by ~= 'rung' and by ~= member then return false end
   call('DEL', woken)
-  local may_run = lane == 'small' or bulk_busy < most_bulk
-  if may_run and next_job(lane) then
+  return lane == 'small' or bulk_busy < most_bulk
+end
+
+for _, lane in ipairs(lanes) do
+  if may_take(lane) and next_job(lane) then
     local spec, leases = get('spec'), {}
     local rows = lane == 'small' and fresh()
     if rows then
@@ -146,7 +154,7 @@ for _, lane in ipairs(lanes) do
     if has_ready(lane) then
       message = wake(lane)
     elseif lane == 'small' and held_back > 0 then
-      call('SET', woken, 1, 'PX', held_back)
+      call('SET', string.format(WOKEN, lane), member, 'PX', held_back)
     end
     return {'leased', message, lane, spec, unpack(leases)}
   end
