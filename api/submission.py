@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from api.intake import CsvIntake
 from api.reception import Chunk, Received, Reception
@@ -219,6 +220,7 @@ def _digest_of(key: str | None) -> str:
     return _sha256(key)
 
 
+@lru_cache(maxsize=256)
 def _fingerprint(options: SubmitOptions) -> str:
     """Two requests with the same options have the same; the body is compared by its checksum."""
     return _sha256(json.dumps(options.model_dump(mode="json"), sort_keys=True))

@@ -77,10 +77,11 @@ def csv_body(submission: Submission) -> Iterator[bytes]:
 
 def sender(wait: Wait) -> Sender:
     """What the request says of who sends it."""
-    is_as_long_as_announced = "Content-Encoding" not in request.headers
+    headers = request.headers
+    is_as_long_as_announced = "Content-Encoding" not in headers
     return Sender(
         caller=request.remote_addr or "",
-        idempotency_key=request.headers.get("Idempotency-Key"),
+        idempotency_key=headers.get("Idempotency-Key"),
         announced_bytes=(request.content_length or 0) if is_as_long_as_announced else 0,
         channel=wait.channel,
     )
