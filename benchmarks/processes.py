@@ -7,8 +7,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -73,6 +75,18 @@ def background(
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+
+
+@contextmanager
+def warm_process() -> Iterator[ProcessPoolExecutor]:
+    """A process of Python for calls; ended at the end, whatever it does then."""
+    pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown()
 
 
 def answers(url: str) -> bool:

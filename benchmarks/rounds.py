@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 from benchmarks.contenders.contender import Contender, UnavailableError
 from benchmarks.figures import Measurement, Measurements
 from benchmarks.models import Model
+from benchmarks.processes import warm_process
 from benchmarks.turns import Sizes, Turns
 from benchmarks.usage import meter
 
@@ -39,7 +38,7 @@ class Rounds:
 
     def run(self, contenders: Sequence[Contender]) -> None:
         with ExitStack() as stack:
-            client = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+            client = stack.enter_context(warm_process())
             turns = Turns(self._plan.sizes, stack.enter_context(meter()), client)
             able = self._started(contenders, stack)
             for workload, model, contender in self._schedule(able, 0):

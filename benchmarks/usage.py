@@ -106,10 +106,12 @@ class Meter:
         usage: dict[str, float] = {}
         self._orders.send(Order(groups=groups, redis_socket=redis_socket, has_pss=has_pss))
         before = cpu_seconds(groups)
-        yield usage
-        after = cpu_seconds(groups)
-        self._orders.send("that is all")
-        answer = self._orders.recv()
+        try:
+            yield usage
+        finally:
+            after = cpu_seconds(groups)
+            self._orders.send("that is all")
+            answer = self._orders.recv()
         if isinstance(answer, dict):
             usage |= answer
         usage |= {name: after[name] - before.get(name, 0.0) for name in after}

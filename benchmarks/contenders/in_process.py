@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import cache, workloads
 from benchmarks.contenders.contender import BulkRun, Contender
 from benchmarks.models import MODELS, Model
+from benchmarks.processes import warm_process
 
 CHOOSING_ROUNDS = 3
 
@@ -55,10 +55,7 @@ class WarmProcesses:
     @contextmanager
     def running(self, models: Sequence[Model]) -> Iterator[None]:
         with ExitStack() as stack:
-            context = get_context("spawn")
-            self._pools = [
-                stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for _ in range(2)
-            ]
+            self._pools = [stack.enter_context(warm_process()) for _ in range(2)]
             for model in models:
                 self._choose_threads(model)
             yield
