@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks import workloads
+from benchmarks.answers import Answer
 from benchmarks.bulk import BulkConnection
 from benchmarks.contenders.contender import BulkRun, Contender, SmallWay
 from benchmarks.contenders.rowmill_stack import RowmillStack
@@ -88,20 +89,21 @@ class Ways:
 
     def problem_with_follow(self) -> str | None:
         """Why results can't be followed, if they can't."""
-        body = workloads.csv_body(workloads.small_tables(1)[0])
         with BulkConnection(self._stack.port) as connection:
-            answer = connection.post_bytes(
-                f"/jobs?model={self._stack.models[0].name}", body, CSV + WAIT
-            )
-            path = f"{document(answer, 202)['urls']['results']}?follow=true"
-            status = connection.ask("GET", path).status
+            job = document(self._try_out(connection, "/jobs"), 202)
+            status = connection.ask("GET", f"{job['urls']['results']}?follow=true").status
         return None if status == 200 else f"results?follow=true answers {status}"
 
     def problem_with_predict(self) -> str | None:
         """Why there are no predictions in one request, if there are none."""
         with BulkConnection(self._stack.port) as connection:
-            status = connection.ask("POST", "/predict").status
-        return f"POST /predict answers {status}" if status in (404, 405) else None
+            status = self._try_out(connection, "/predict").status
+        return None if status == 200 else f"POST /predict answers {status}"
+
+    def _try_out(self, connection: BulkConnection, path: str) -> Answer:
+        body = workloads.csv_body(workloads.small_tables(1)[0])
+        path = f"{path}?{query(self._stack.models[0])}"
+        return connection.post_bytes(path, body, CSV + WAIT)
 
 
 def query(model: Model) -> str:
