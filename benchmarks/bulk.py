@@ -12,6 +12,13 @@ from benchmarks.answers import Answer, AnswerReader, BrokenAnswerError, request
 RECEIVE_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 600
 
+TRIES = 3
+"""A server may close a connection that was idle for long just when a request is under way."""
+
+
+class NoAnswerError(BrokenAnswerError):
+    """The server closed the connection instead of an answer."""
+
 
 class BulkConnection:
     """A connection for large bodies."""
@@ -56,10 +63,15 @@ class BulkConnection:
         return self._answer(None)
 
     def ask(self, method: str, path: str, headers: str = "", *, into: Path | None = None) -> Answer:
-        """A request without a body."""
-        self._connected().sendall(request(method, path, headers=headers))
-        self.sent_at = time.perf_counter()
-        return self._answer(into)
+        """A request without a body; a GET is sent again should the connection have been closed."""
+        data = request(method, path, headers=headers)
+        for _ in range(TRIES if method == "GET" else 1):
+            with suppress(ConnectionResetError, BrokenPipeError, NoAnswerError):
+                self._connected().sendall(data)
+                self.sent_at = time.perf_counter()
+                return self._answer(into)
+            self.close()
+        raise NoAnswerError(path)
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
@@ -79,4 +91,6 @@ class BulkConnection:
                 if answer.is_last:
                     self.close()
                 return answer
-        raise BrokenAnswerError("The connection was closed before the answer was complete.")
+        if reader.has_begun:
+            raise BrokenAnswerError("The connection was closed in the middle of an answer.")
+        raise NoAnswerError("The connection was closed instead of an answer.")

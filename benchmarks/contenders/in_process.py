@@ -61,14 +61,14 @@ class WarmProcesses:
             yield
 
     def _choose_threads(self, model: Model) -> None:
-        """One thread for each of the two processes, or all cores for both: whatever is faster.
-
-        It makes a difference only where a model uses threads at all.
-        """
+        """One thread for each of the two processes, or all cores for both: whatever is faster."""
+        self._halves_threads[model.name] = 1
+        if not model.uses_threads:
+            return
         target = cache.folder() / "choosing"
         target.mkdir(exist_ok=True)
         seconds: dict[int, list[float]] = {1: [], self._cores: []}
-        for _ in range(CHOOSING_ROUNDS if model.uses_threads else 1):
+        for _ in range(CHOOSING_ROUNDS):
             for threads, found in seconds.items():
                 self._halves_threads[model.name] = threads
                 found.append(self.halves(model, target).seconds)

@@ -25,6 +25,8 @@ from benchmarks.processes import Background, answers, background
 WEB_PROCESSES = 2
 WEB_THREADS = 4
 WORKER_PROCESSES = 2
+WEB_TIMEOUT_SECONDS = 300
+"""With the default of 30 a process that decodes a large body on a busy machine is killed."""
 
 BULK_POLL_SECONDS = 0.05
 
@@ -76,7 +78,7 @@ class Textbook:
             "worker": "celery -A benchmarks.textbook:celery_app worker "
             f"-c {WORKER_PROCESSES} -l WARNING",
             "api": f"gunicorn -w {WEB_PROCESSES} --threads {WEB_THREADS} {where} "
-            "benchmarks.textbook:app",
+            f"--timeout {WEB_TIMEOUT_SECONDS} benchmarks.textbook:app",
         }
 
     def groups(self) -> Mapping[str, Sequence[int]]:
