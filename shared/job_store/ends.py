@@ -56,6 +56,7 @@ class Ends:
         self._lock = threading.Lock()
         self._channel = ""
         self._is_subscribed = threading.Event()
+        self._subscribed_at = 0.0
         self._is_closed = threading.Event()
         self._waiting: dict[str, list[SimpleQueue[bytes | None]]] = {}
         self._unclaimed: OrderedDict[str, bytes | None] = OrderedDict()
@@ -83,6 +84,9 @@ class Ends:
         deadline = time.monotonic() + timeout_seconds
         told: SimpleQueue[bytes | None] = SimpleQueue()
         self._claim(job_id, told)
+        # What was told before this subscription stood was not heard.
+        is_old = time.monotonic() - self._subscribed_at > LOOK_SECONDS
+        is_told = is_told and (is_old or not told.empty())
         try:
             while True:
                 if not is_told and not self._store.await_end(job_id, self.channel()):
@@ -141,6 +145,7 @@ class Ends:
                 if message["type"] == "message":
                     self._pass_on(message["data"])
                 else:
+                    self._subscribed_at = time.monotonic()
                     self._is_subscribed.set()
                     # What was told before this subscription stood was not heard.
                     self._pass_on_doubt()
