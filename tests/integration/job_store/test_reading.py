@@ -1,4 +1,4 @@
-"""Jobs read, listed and waited for; a server that does not answer is an error of its own."""
+"""Jobs read and listed; a server that does not answer is an error of its own."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -90,9 +90,6 @@ def test_results_can_be_read_where_nothing_can_be_written(steps: JobSteps) -> No
         assert steps.results(job_id) == [b"chunk 0\n"]
     finally:
         steps.redis.replicaof("NO", "ONE")
-
-
-# --- waiting
 
 
 # --- lists
