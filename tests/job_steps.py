@@ -89,6 +89,19 @@ class JobSteps:
         taken = self.leases.take(Holder(worker=worker, process=process), lanes)
         return taken.leases[0] if taken.leases else None
 
+    def take_together(self, process: int = 1, *, worker: str = WORKER, **terms: Any) -> Taken:
+        """As a worker takes: what wants the same together, unless `terms` say otherwise."""
+        if not self.redis.hexists(keys.WORKERS, worker):
+            self.beat(worker)
+        defaults: dict[str, Any] = {"most_jobs": 64, "most_rows": 1000, "most_seconds": 0.25}
+        holder = Holder(worker=worker, process=process)
+        return self.leases.take(holder, LANES, Terms(**defaults | terms))
+
+    def commit_all(self, leases: Sequence[Lease]) -> list[Outcome]:
+        """Commit all rows of several chunks."""
+        results = [make_result(succeeded=lease.plan.rows) for lease in leases]
+        return self.leases.commit_all(list(zip(leases, results, strict=True)))
+
     def linger(self, process: int, *, worker: str = WORKER, lanes: Sequence[Lane] = ()) -> None:
         """Let a process listen to its bell for a minute; it has found nothing to run."""
         if not self.redis.hexists(keys.WORKERS, worker):

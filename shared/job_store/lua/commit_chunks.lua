@@ -46,8 +46,11 @@ end
 
 local outcomes = {}
 for i = 3, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
--- This process looks for work in a moment.
+-- This process looks in a moment for work that it may run.
+local description = call('HGET', WORKERS, worker)
 for _, lane in ipairs({'small', 'bulk'}) do
-  call('SET', string.format(WOKEN, lane), worker .. ' ' .. ARGV[2], 'PX', 100)
+  if description and is_idle(worker, description, lane) then
+    call('SET', string.format(WOKEN, lane), worker .. ' ' .. ARGV[2], 'PX', 100)
+  end
 end
 return outcomes

@@ -130,14 +130,22 @@ local lanes = {unpack(ARGV, 9)}
 -- However many small jobs come, one of the worker's processes goes on with bulk work.
 if all_busy > 0 and bulk_busy == 0 and lanes[2] then lanes[1], lanes[2] = lanes[2], lanes[1] end
 
--- Whether this process may look into a lane. Small jobs are left to a process that is back in a
+-- Who was about to look for work has looked. But small jobs are left to a process that is back in a
 -- moment: it takes them all together.
-local function may_take(lane)
+local is_left = false
+for _, lane in ipairs(lanes) do
   local woken = string.format(WOKEN, lane)
   local by = call('GET', woken)
-  if lane == 'small' and by and by ~= 'rung' and by ~= member then return false end
-  call('DEL', woken)
-  return lane == 'small' or bulk_busy < most_bulk
+  if lane == 'small' and by and by ~= 'rung' and by ~= member then
+    is_left = true
+  else
+    call('DEL', woken)
+  end
+end
+
+local function may_take(lane)
+  if lane == 'small' then return not is_left end
+  return bulk_busy < most_bulk
 end
 
 for _, lane in ipairs(lanes) do
@@ -151,9 +159,10 @@ for _, lane in ipairs(lanes) do
       leases[1] = lease(lane)
     end
     local message = 0
-    if has_ready(lane) then
-      message = wake(lane)
-    elseif lane == 'small' and held_back > 0 then
+    for _, other in ipairs(lanes) do
+      if has_ready(other) then message = math.max(message, wake(other)) end
+    end
+    if lane == 'small' and held_back > 0 and not has_ready(lane) then
       call('SET', string.format(WOKEN, lane), member, 'PX', held_back)
     end
     return {'leased', message, lane, spec, unpack(leases)}
