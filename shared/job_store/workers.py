@@ -32,7 +32,7 @@ class Pulse:
     could_run: int
     """Idle processes that could run something which waits."""
     running: int
-    """Chunks that its processes run."""
+    """Processes of it that run something."""
     given_back: tuple[str, ...]
     """`job chunk` of what its dead processes ran."""
 

@@ -1,6 +1,6 @@
 """What a job store must do, told without Redis: who may commit what, and what is left to run."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from shared.job_store.leases import Lease, Outcome
@@ -16,6 +16,7 @@ class ExpectedChunk:
     """The only attempt that may commit it."""
     committed_by: "Attempt | None" = None
     failed: int = 0
+    was_leased: bool = False
 
     @property
     def is_waiting(self) -> bool:
@@ -41,6 +42,16 @@ class ExpectedJob:
     @property
     def is_open(self) -> bool:
         return not (self.status or self.is_gone)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is a job of one chunk that nobody has begun, so that it may join another."""
+        return (
+            self.is_open
+            and self.is_received
+            and len(self.chunks) == 1
+            and not self.chunks[0].was_leased
+        )
 
     @property
     def has_chunks_to_run(self) -> bool:
@@ -145,12 +156,16 @@ class Expectation:
         self._lose(dead, given_back, reason="died")
 
     def could_run(self, worker: str) -> bool:
-        return self._lane_for(worker, self.running(worker)) is not None
+        return self._lane_for(worker) is not None
 
-    def _lane_for(self, worker: str, busy: list[Attempt]) -> Lane | None:
-        if len(busy) >= 3:
+    def busy_processes(self, worker: str) -> int:
+        return len({attempt.lease.holder.process for attempt in self.running(worker)})
+
+    def _lane_for(self, worker: str) -> Lane | None:
+        busy = self.busy_processes(worker)
+        if busy >= 3:
             return None
-        running_bulk = sum(a.lease.lane is Lane.BULK for a in busy)
+        running_bulk = sum(a.lease.lane is Lane.BULK for a in self.running(worker))
         may_run_bulk = running_bulk < self._bulk[worker]
         waiting = {job.lane for job in self.jobs if job.has_chunks_to_run}
         lanes = LANES[::-1] if busy and not running_bulk else LANES
@@ -193,14 +208,27 @@ class Expectation:
             return None
         for attempt in [a for a in self.running(worker) if a.lease.holder.process == process]:
             self.give_back(attempt, reason="returned")
-        return self._lane_for(worker, self.running(worker))
+        return self._lane_for(worker)
+
+    def take_together(self, leases: Sequence[Lease], *, most_jobs: int, most_rows: int) -> None:
+        """Check what was taken with one another, before each is taken."""
+        jobs = [self._job_of(lease) for lease in leases]
+        if len(jobs) > 1:
+            assert all(job.is_fresh and job.lane is Lane.SMALL for job in jobs)
+            assert len({job.id for job in jobs}) == len(jobs) <= most_jobs
+            assert len({job.threshold for job in jobs}) == 1
+            assert sum(job.chunks[0].rows for job in jobs) <= most_rows
+
+    def _job_of(self, lease: Lease) -> ExpectedJob:
+        return next(job for job in self.jobs if job.id == lease.job_id)
 
     def take(self, lease: Lease) -> Attempt:
-        job = next(job for job in self.jobs if job.id == lease.job_id)
+        job = self._job_of(lease)
         attempt = Attempt(lease=lease, job=job)
         assert job.is_open
         assert attempt.chunk.is_waiting
         attempt.chunk.held_by = attempt
+        attempt.chunk.was_leased = True
         self._running.setdefault(lease.holder.worker, []).append(attempt)
         return attempt
 

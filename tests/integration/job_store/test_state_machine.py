@@ -20,12 +20,20 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from shared.job_store import keys
-from shared.job_store.leases import Holder, Leases, Outcome
+from shared.job_store.leases import Holder, Leases, Outcome, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
-from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
+from shared.jobs import JobErrorCode, JobSpec, JobTerms, Lane, new_job_id
+from shared.signature import Dtype, OutputColumn
 from shared.suspicion import LossReason
-from tests.factories import make_intake, make_plan, make_spec
+from tests.factories import (
+    PREDICTION,
+    make_body,
+    make_intake,
+    make_plan,
+    make_result,
+    make_spec,
+)
 from tests.integration.job_store.expectation import Attempt, Expectation, ExpectedJob
 from tests.integration.job_store.snapshot import Snapshot
 from tests.job_steps import LANES, JobSteps
@@ -35,13 +43,25 @@ LONG_SECONDS = 1000
 only the steps make them so."""
 
 MAX_LOSSES = 3
-MAX_JOBS = 5
+MAX_JOBS = 6
 
 WORKERS = st.sampled_from(["a", "b"])
 CHUNKS = st.tuples(st.integers(1, 3), st.integers(0, 40))
 """Their rows, and about how many bytes their results take."""
 PROCESSES = st.integers(1, 3)
 REASONS = st.sampled_from(["returned", *LossReason])
+
+
+RESULT_COLUMNS = (
+    OutputColumn(name="row", dtype=Dtype.INT),
+    *PREDICTION,
+    OutputColumn(name="error", dtype=Dtype.STRING),
+)
+
+
+def spec(threshold: int) -> JobSpec:
+    """Jobs with the same threshold want the same."""
+    return make_spec(error_threshold=threshold, deadline_seconds=500, result_columns=RESULT_COLUMNS)
 
 
 class JobStoreMachine(RuleBasedStateMachine):
@@ -87,15 +107,39 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _create(self, lane: Lane, caller: str, threshold: int, promised: int) -> ExpectedJob:
         job_id = new_job_id()
-        spec = make_spec(error_threshold=threshold, deadline_seconds=500)
         terms = JobTerms(
             lane=lane, caller=caller, expected_bytes=promised, idempotency_key=job_id[-5:]
         )
         for _ in range(2):  # the second is a repeat after a lost answer
-            self.steps.intake.create(job_id, spec, terms)
+            self.steps.intake.create(job_id, spec(threshold), terms)
         return self.expected.create(
             job_id, lane=lane, caller=caller, threshold=threshold, promised=promised
         )
+
+    @precondition(lambda self: len(self.expected.jobs) < MAX_JOBS)
+    @rule(
+        target=jobs,
+        caller=st.sampled_from(["", "you"]),
+        threshold=st.sampled_from([-1, 0]),
+        rows=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    )
+    def submit(self, caller: str, threshold: int, rows: list[int]) -> object:
+        """Several small jobs, each taken in at once."""
+        jobs = [self._submit(caller, threshold, count) for count in rows]
+        return multiple(*jobs)
+
+    def _submit(self, caller: str, threshold: int, rows: int) -> ExpectedJob:
+        job_id, body = new_job_id(), make_body(make_plan(rows=rows))
+        terms = JobTerms(lane=Lane.SMALL, caller=caller, idempotency_key=job_id[-5:])
+        for _ in range(2):  # the second is a repeat after a lost answer
+            self.steps.intake.submit(job_id, spec(threshold), terms, body)
+        job = self.expected.create(
+            job_id, lane=Lane.SMALL, caller=caller, threshold=threshold, promised=0
+        )
+        growth = spec(threshold).result_bytes(rows, input_bytes=2 * rows)
+        job.append(rows, growth=growth, input_bytes=2 * rows)
+        job.close()
+        return job
 
     @rule(job=jobs, chunks=st.lists(CHUNKS, min_size=2, max_size=5), repeats=st.integers(1, 2))
     def append(self, job: ExpectedJob, chunks: list[tuple[int, int]], repeats: int) -> None:
@@ -123,7 +167,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.expected.beat(worker, bulk=bulk, alive=alive, given_back=pulse.given_back)
         # It may be called in vain, for a job that has ended; what waits it must be called for.
         assert pulse.could_run or not self.expected.could_run(worker)
-        assert pulse.running == len(self.expected.running(worker))
+        assert pulse.running == self.expected.busy_processes(worker)
 
     @rule(worker=WORKERS)
     def beat_with_all_alive(self, worker: str) -> None:
@@ -135,11 +179,39 @@ class JobStoreMachine(RuleBasedStateMachine):
         return multiple() if lease is None else lease
 
     def _take(self, worker: str, process: int) -> Attempt | None:
+        attempts = self._take_together(worker, process, Terms())
+        return attempts[0] if attempts else None
+
+    def _take_together(self, worker: str, process: int, terms: Terms) -> list[Attempt]:
         lane = self.expected.lane_of_next(worker, process)
-        taken = self.steps.leases.take(Holder(worker=worker, process=process), LANES)
-        lease = taken.leases[0] if taken.leases else None
-        assert (lease and lease.lane) == lane
-        return self.expected.take(lease) if lease else None
+        leases = self.steps.leases.take(Holder(worker=worker, process=process), LANES, terms).leases
+        assert {lease.lane for lease in leases} == ({lane} if lane else set())
+        self.expected.take_together(leases, most_jobs=terms.most_jobs, most_rows=terms.most_rows)
+        return [self.expected.take(lease) for lease in leases]
+
+    @rule(target=attempts, worker=WORKERS, process=PROCESSES, most=st.integers(2, 4))
+    def take_together(self, worker: str, process: int, most: int) -> object:
+        terms = Terms(most_jobs=most, most_rows=2 * most, most_seconds=1)
+        return multiple(*self._take_together(worker, process, terms))
+
+    @rule(worker=WORKERS, process=PROCESSES, failed=st.lists(st.integers(0, 3), min_size=4))
+    def commit_together(self, worker: str, process: int, failed: list[int]) -> None:
+        """What a process took, or what is left of it, in one step; its first answer is lost."""
+        held = [a for a in self.expected.running(worker) if a.lease.holder.process == process]
+        counts = [min(n, a.lease.plan.rows) for n, a in zip(failed, held, strict=False)]
+        done = list(zip(held, counts, strict=False))
+        if not done:
+            return
+        expected = [self.expected.outcome_of(attempt) for attempt, _ in done]
+        results = [
+            (a.lease, make_result(succeeded=a.lease.plan.rows - n, failed=n)) for a, n in done
+        ]
+
+        assert self.steps.leases.commit_all(results) == expected
+        for attempt, count in done:
+            self.expected.commit(attempt, failed=count)
+        again = [self.expected.outcome_of(attempt) for attempt, _ in done]
+        assert self.steps.leases.commit_all(results) == again
 
     @rule(attempt=attempts, failed=st.integers(0, 3))
     def commit(self, attempt: Attempt, failed: int) -> None:
@@ -279,7 +351,7 @@ def test_no_order_of_steps_breaks_a_promise_or_leaves_a_job_behind(
     run_state_machine_as_test(
         lambda: JobStoreMachine(redis),
         settings=settings(
-            max_examples=50,
+            max_examples=100,
             stateful_step_count=80,
             suppress_health_check=list(HealthCheck),
         ),
