@@ -84,18 +84,21 @@ class JobSteps:
         self, process: int = 1, *, worker: str = WORKER, lanes: Sequence[Lane] = LANES
     ) -> Lease | None:
         """A lease for a process of a worker, which says that it lives if it never did before."""
-        if not self.redis.hexists(keys.WORKERS, worker):
-            self.beat(worker)
+        self._be_alive(worker)
         taken = self.leases.take(Holder(worker=worker, process=process), lanes)
         return taken.leases[0] if taken.leases else None
 
     def take_together(self, process: int = 1, *, worker: str = WORKER, **terms: Any) -> Taken:
         """As a worker takes: what wants the same together, unless `terms` say otherwise."""
-        if not self.redis.hexists(keys.WORKERS, worker):
-            self.beat(worker)
+        self._be_alive(worker)
         defaults: dict[str, Any] = {"most_jobs": 64, "most_rows": 1000, "most_seconds": 0.25}
         holder = Holder(worker=worker, process=process)
         return self.leases.take(holder, LANES, Terms(**defaults | terms))
+
+    def _be_alive(self, worker: str) -> None:
+        if not self.redis.hexists(keys.WORKERS, worker):
+            self.beat(worker)
+        self.let_a_moment_pass()
 
     def commit_all(self, leases: Sequence[Lease]) -> list[Outcome]:
         """Commit all rows of several chunks."""
@@ -140,6 +143,10 @@ class JobSteps:
         return run
 
     # --- time
+
+    def let_a_moment_pass(self) -> None:
+        """Let those be over who were about to look for work; what waits for them is anybody's."""
+        self.redis.delete(*(f"woken:{lane}" for lane in Lane))
 
     def silence(self, worker: str = WORKER, *, seconds: float = 11) -> None:
         """Let a worker's last beat be so long ago."""

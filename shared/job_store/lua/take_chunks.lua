@@ -9,6 +9,8 @@
 -- token, attempts, plan, input, lost attempts, pairs of rows and result of parts done}}, with the input
 -- of bulk left to be read; {'nothing'}; {'lingers'}; {'unknown'} for a worker not heard of.
 local worker, process = ARGV[1], ARGV[2]
+-- Rows a second that a model of unknown speed is taken for.
+local UNKNOWN_SPEED = 200
 local most_jobs, most_rows, most_seconds = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local held_back, linger = tonumber(ARGV[7]), tonumber(ARGV[8])
 local member = worker .. ' ' .. process
@@ -100,7 +102,7 @@ end
 -- Lease other small jobs with the same spec, as far as they fit. `rows`: of those leased already.
 local function join(leases, spec, rows)
   local ring, speed = string.format(READY, 'small'), call('HGET', SPEEDS, get('model'))
-  if speed then most_rows = math.min(most_rows, speed * most_seconds) end
+  most_rows = math.min(most_rows, (speed or UNKNOWN_SPEED) * most_seconds)
   for _, caller in ipairs(call('LRANGE', ring, 0, most_jobs - 1)) do
     local line = string.format(READY_JOBS, 'small', caller)
     for _, id in ipairs(call('LRANGE', line, 0, most_jobs - 1)) do

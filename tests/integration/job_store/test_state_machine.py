@@ -184,6 +184,7 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _take_together(self, worker: str, process: int, terms: Terms) -> list[Attempt]:
         lane = self.expected.lane_of_next(worker, process)
+        self.steps.let_a_moment_pass()
         leases = self.steps.leases.take(Holder(worker=worker, process=process), LANES, terms).leases
         assert {lease.lane for lease in leases} == ({lane} if lane else set())
         self.expected.take_together(leases, most_jobs=terms.most_jobs, most_rows=terms.most_rows)

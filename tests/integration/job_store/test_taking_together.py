@@ -6,11 +6,13 @@ import pytest
 
 from shared.errors import JobNotFoundError
 from shared.job_store import keys
-from shared.job_store.leases import Lease, Outcome
+from shared.job_store.leases import Holder, Lease, Outcome
 from shared.jobs import JobStatus, Lane
 from shared.suspicion import LossReason
 from tests.factories import make_result
-from tests.job_steps import WORKER, JobSteps, lease_field
+from tests.job_steps import LANES, WORKER, JobSteps, lease_field
+from tests.waiting import wait_until
+from worker.tasks import TOGETHER
 
 
 def jobs(leases: tuple[Lease, ...]) -> list[str]:
@@ -157,6 +159,7 @@ def test_no_more_jobs_are_taken_than_asked_for(steps: JobSteps) -> None:
 
 
 def test_no_more_rows_are_taken_than_asked_for(steps: JobSteps) -> None:
+    steps.registry.record_speed("echo/1", 10_000)
     large, first, second, third = (steps.submit_small(rows=n) for n in (900, 60, 50, 40))
 
     taken = [jobs(steps.take_together(process).leases) for process in (1, 2)]
@@ -170,7 +173,7 @@ def test_a_job_of_more_rows_is_taken_alone(steps: JobSteps) -> None:
     assert jobs(steps.take_together().leases) == [large]
 
 
-@pytest.mark.parametrize(("rows_per_second", "count"), [(None, 20), (400, 10), (44, 1), (1, 1)])
+@pytest.mark.parametrize(("rows_per_second", "count"), [(None, 5), (400, 10), (44, 1), (1, 1)])
 def test_no_more_is_taken_than_the_model_does_in_time(
     steps: JobSteps, rows_per_second: float | None, count: int
 ) -> None:
@@ -378,3 +381,34 @@ def test_results_of_a_job_that_never_was_are_refused(steps: JobSteps) -> None:
     with pytest.raises(JobNotFoundError):
         steps.store.get(lease.job_id)
     assert not steps.redis.keys("job:*")
+
+
+# --- left for who is back in a moment
+
+
+def test_small_jobs_are_left_to_the_process_that_has_just_committed_some(steps: JobSteps) -> None:
+    steps.submit_small()
+    steps.commit(steps.leased(1))
+    waiting = [steps.submit_small(), steps.submit_small()]
+
+    others = steps.leases.take(Holder(worker=WORKER, process=2), LANES).leases
+    own = steps.leases.take(Holder(worker=WORKER, process=1), LANES, TOGETHER).leases
+
+    assert (others, jobs(own)) == ((), waiting)
+
+
+def test_bulk_is_left_to_nobody(steps: JobSteps) -> None:
+    steps.submit(chunks=3)
+    steps.commit(steps.leased(1))
+
+    assert steps.leases.take(Holder(worker=WORKER, process=2), LANES).leases
+
+
+def test_when_the_moment_is_over_anybody_takes_what_was_left(steps: JobSteps) -> None:
+    steps.submit_small()
+    steps.commit(steps.leased(1))
+    job_id = steps.submit_small()
+
+    found = wait_until(lambda: steps.leases.take(Holder(worker=WORKER, process=2), LANES).leases)
+
+    assert jobs(found) == [job_id]
