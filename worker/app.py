@@ -1,7 +1,9 @@
 """Composition root of a worker: `celery -A worker.app worker`."""
 
 import csv
+import ctypes
 import functools
+import gc
 import logging
 import os
 import secrets
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from celery.signals import setup_logging, worker_init, worker_process_init
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init
 from redis import Redis
 from threadpoolctl import threadpool_limits
 
@@ -86,15 +88,18 @@ def holder() -> Holder:
 
 
 @functools.cache
+def models() -> ModelCache:
+    """What is loaded here; a pool process begins with what its worker has loaded."""
+    return ModelCache(ModelRepository(settings.models_dir), allow_pickle=settings.allow_pickle)
+
+
+@functools.cache
 def chunk_runner() -> ChunkRunner:
-    """This process's runner with all models loaded; the first call takes as long as that."""
-    models = ModelCache(ModelRepository(settings.models_dir), allow_pickle=settings.allow_pickle)
-    models.preload()
     return ChunkRunner(
         store=JobStore(redis()),
         leases=leases(),
         workers=workers(),
-        models=models,
+        models=models(),
         max_losses=settings.max_chunk_losses,
         time_limit_seconds=settings.chunk_time_limit_seconds,
     )
@@ -135,13 +140,37 @@ def stand_back() -> None:
         score.write_text(str(min(int(score.read_text()) + MORE_OOM_SCORE, MAX_OOM_SCORE)))
 
 
-@worker_init.connect(weak=False)
+@celeryd_after_setup.connect(weak=False)
 def warn_of_too_many_threads(**_: Any) -> None:
     """Threads that wait for each other's cores cost more than they bring."""
     threads = settings.workers * settings.threads_per_process
     if threads > (cores := joblib.cpu_count()):
         fields = {"threads": threads, "cores": cores}
         logger.warning("more threads score than there are cores", extra=fields)
+
+
+@celeryd_after_setup.connect(weak=False)
+def load_before_fork(**_: Any) -> None:
+    """Load all models once, before the pool is forked: its processes share their memory, and one
+    that takes the place of another is ready at once."""
+    # Loading must start no thread of OpenMP or BLAS: a forked process would wait for it for ever.
+    with threadpool_limits(1):
+        models().preload()
+    keep_shared()
+
+
+def keep_shared() -> None:
+    """Let processes forked from now on go on sharing what is in memory.
+
+    Garbage collection writes to every object it looks at, and what loading has freed would be
+    copied when it is used again.
+    """
+    gc.collect()
+    gc.freeze()
+    # Only the GNU library has it; others keep less.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @worker_process_init.connect(weak=False)
@@ -153,7 +182,6 @@ def prepare_child(**_: Any) -> None:
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
-    # After loading, so that libraries which only a model brings in are limited, too.
     limit_threads()
 
 

@@ -85,3 +85,12 @@ def test_a_million_rows_go_through_in_order_and_in_bounded_memory(
     assert redis.info("memory")["used_memory_peak"] < 2 * len(body)
     requests.delete(large.url + job["urls"]["self"], timeout=10)
     redis.close()
+
+
+def test_a_worker_opens_a_model_once_for_all_its_processes(
+    large: Api,
+    run_directory: Path,
+) -> None:
+    log = (run_directory / "large/worker.log").read_text()
+
+    assert log.count('"model loaded"') == len(MODELS)
