@@ -11,7 +11,7 @@ from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
-from shared.jobs import JobErrorCode
+from shared.jobs import JobErrorCode, Lane
 from shared.suspicion import Rows, Suspicion
 from worker.joining import score_together
 from worker.model_cache import ModelCache
@@ -27,7 +27,8 @@ MIN_MEASURED_ROWS = 20
 """A chunk with fewer predictions says nothing about how fast the model is."""
 
 MIN_MEASURED_SECONDS = 0.05
-"""What took less tells only how fast the model is at least: most of it is what any chunk costs."""
+"""What took less, and small jobs, tell only how fast the model is at least: most of their time is
+what any chunk costs."""
 
 MIN_PART_SECONDS = 2.0
 MIN_PART_SHARE = 0.1
@@ -126,7 +127,7 @@ class ChunkRunner:
             self.workers.record_speed(
                 lease.spec.model_version_id,
                 rows / seconds,
-                is_least=seconds < MIN_MEASURED_SECONDS,
+                is_least=lease.lane is Lane.SMALL or seconds < MIN_MEASURED_SECONDS,
             )
 
     def _run_in_parts(self, lease: Lease) -> None:
