@@ -39,7 +39,7 @@ chaos: $(ENVIRONMENT) ## Let a monkey break a cluster: make chaos SEED=7 MINUTES
 
 # Fewer rows, jobs and rounds than `python -m benchmarks` has by default.
 bench: $(ENVIRONMENT) ## Compare Rowmill with scripts, a textbook service and peers, in short
-	$(BIN)/python -m benchmarks --rounds 3 --models m1 m3 --rows 250000 --jobs 500 --seconds 4
+	$(BIN)/python -m benchmarks --rounds 3 --models m1 m3 --rows 200000 --jobs 500 --seconds 4
 
 peers: $(ENVIRONMENT) ## Install what make bench also compares with: MLServer
 	$(BIN)/python -m benchmarks.peers

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(turns, indent=1))
     titles = {one.name: one.title for one in contenders}
     print(summary.text(plan, rounds.found, titles))
+    print(f"\nTurns taken again because the machine stood still: {rounds.taken_again}")
     for name, problem in rounds.left_out.items():
         print(f"Left out: {name}: {problem}")
 

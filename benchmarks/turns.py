@@ -73,13 +73,15 @@ class Turns:
         jobs = round(self._sizes.seconds * SMALL_JOBS_PER_SECOND)
         small = self._load(contender, model, jobs, jobs_per_second=SMALL_JOBS_PER_SECOND)
         with tempfile.TemporaryDirectory() as folder:
-            alone = self._alone(contender, model, Path(folder) / "before")
-            running = self._client.submit(load.run, small)
             beside: list[BulkRun] = []
-            while not running.done():
-                beside.append(_bulk(contender)(model, _subfolder(Path(folder), len(beside))))
-            run = running.result()
-            alone += self._alone(contender, model, Path(folder) / "after")
+            service = contender.service
+            with self._meter.measuring(service.groups(), service.redis_socket) as usage:
+                alone = self._alone(contender, model, Path(folder) / "before")
+                running = self._client.submit(load.run, small)
+                while not running.done():
+                    beside.append(_bulk(contender)(model, _subfolder(Path(folder), len(beside))))
+                run = running.result()
+                alone += self._alone(contender, model, Path(folder) / "after")
             for bulk in (*alone, *beside):
                 self._check_bulk(contender, model, bulk)
         self._check_small(contender, model, run)
@@ -93,6 +95,7 @@ class Turns:
             "bulk_alone_seconds": alone_seconds,
             "bulk_seconds": beside_seconds,
             "bulk_loss": beside_seconds / alone_seconds - 1,
+            **usage,
         }
 
     @staticmethod

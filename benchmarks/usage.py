@@ -17,6 +17,9 @@ import redis
 
 SAMPLE_SECONDS = 0.05
 
+STALL = "stall_seconds"
+"""Longest time by which the sampling process woke up late: that long the machine stood still."""
+
 BESIDE = ("redis", "flower")
 """Groups that are not counted as the service itself."""
 
@@ -48,8 +51,10 @@ def _peaks(order: Order, orders: "Connection[object, object]") -> dict[str, floa
         for name, pids in order.groups.items()
     }
     server = redis.Redis(unix_socket_path=str(order.redis_socket)) if order.redis_socket else None
-    peaks: dict[str, float] = {}
+    peaks: dict[str, float] = {STALL: 0.0}
+    began = time.monotonic()
     while True:
+        peaks[STALL] = max(peaks[STALL], time.monotonic() - began - SAMPLE_SECONDS)
         began = time.monotonic()
         sample = _sample(processes, has_pss=order.has_pss)
         if server:
@@ -102,7 +107,7 @@ class Meter:
         self, groups: Groups, redis_socket: Path | None, *, has_pss: bool = False
     ) -> Iterator[dict[str, float]]:
         """Yields a dict that is filled at the end: `cpu.…` in seconds, `rss.…`, `pss.…` and
-        `redis.used` in bytes at their peaks."""
+        `redis.used` in bytes at their peaks, and STALL."""
         usage: dict[str, float] = {}
         self._orders.send(Order(groups=groups, redis_socket=redis_socket, has_pss=has_pss))
         before = cpu_seconds(groups)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -74,5 +74,7 @@ class RowmillStack:
         supervisor = psutil.Process(int((self.run_dir / "supervisord.pid").read_text()))
         found: dict[str, list[int]] = {}
         for process in supervisor.children(recursive=True):
-            found.setdefault(process.environ()[PROGRAM_VARIABLE], []).append(process.pid)
+            # One that just ends has no variables any more, or is gone.
+            with suppress(psutil.Error, KeyError):
+                found.setdefault(process.environ()[PROGRAM_VARIABLE], []).append(process.pid)
         return found
