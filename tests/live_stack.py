@@ -53,6 +53,15 @@ class Api:
         sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
         return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=90)
 
+    def predict(
+        self, body: bytes | str, *, headers: dict[str, str] | None = None, **query: str
+    ) -> requests.Response:
+        """Post a CSV for its predictions; the answer, whatever it is."""
+        data = body.encode() if isinstance(body, str) else body
+        sent = {"Content-Type": "text/csv"} | (headers or {})
+        url = f"{self.url}/predict"
+        return requests.post(url, data=data, params=query, headers=sent, timeout=90)
+
     def ended(self, job: dict[str, Any], *, timeout: float = 90) -> dict[str, Any]:
         """The document of a job once it has ended."""
 

@@ -15,6 +15,7 @@ from redis import Redis
 from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE, Dispatcher, make_celery
 from shared.job_store import keys
 from shared.settings import Settings
+from tests.contract.answers import assert_problem
 from tests.live_stack import Api, live_stack
 from tests.waiting import wait_until
 
@@ -161,6 +162,8 @@ def test_a_model_that_was_changed_on_disk_fails_its_jobs_and_only_those(fragile:
     assert job["status"] == "failed"
     assert job["error"]["code"] == "model_load_failed"
     assert "checksum" in job["error"]["detail"]
+    predict = fragile.predict("a,b,c\n1,2,3\n", model="boosted")
+    assert_problem(predict, 500, "job_unfinished", "failed", "model_load_failed", "checksum")
     assert fragile.submit("x\n6\n", model="line").json()["status"] == "succeeded"
 
 
