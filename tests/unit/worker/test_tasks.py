@@ -1,15 +1,18 @@
 """A task runs chunk after chunk, blames a crash on the chunk, and asks for its successor."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreUnavailableError
-from shared.job_store.leases import Holder, Lease
+from shared.job_store import keys
+from shared.job_store.leases import Holder, Lease, Taken, Terms
 from shared.jobs import Lane
 from shared.suspicion import LossReason
 from tests.job_steps import WORKER, JobSteps
+from tests.waiting import wait_until
 from worker import outage, tasks
 from worker.background import Background
 from worker.tasks import Shift
@@ -244,3 +247,177 @@ def test_a_task_that_comes_twice_does_no_harm(steps: JobSteps) -> None:
 
     assert len(runner.run_leases) == 3
     assert steps.counts(job_id) == (30, 30, 0, 0)
+
+
+# --- small jobs together
+
+
+class GivesTogether(FakeRunner):
+    """Notes what it is given at a time; something goes wrong with several."""
+
+    def __init__(self, steps: JobSteps, *, goes_wrong: Exception | None = None) -> None:
+        super().__init__(steps)
+        self._wrong_together = goes_wrong
+        self.batches: list[int] = []
+
+    def run(self, lease: Lease) -> None:
+        self.batches.append(1)
+        super().run(lease)
+
+    def run_together(self, leases: Sequence[Lease]) -> None:
+        self.batches.append(len(leases))
+        if self._wrong_together:
+            raise self._wrong_together
+        self._steps.commit_all(leases)
+
+
+def test_small_jobs_are_run_together_and_one_alone(steps: JobSteps) -> None:
+    runner = GivesTogether(steps)
+    steps.beat()
+    jobs = [steps.submit_small() for _ in range(5)] + [steps.submit_small(model_version="2")]
+
+    work(steps, runner)
+
+    assert runner.batches == [5, 1]
+    assert {steps.store.get(job_id).status for job_id in jobs} == {"succeeded"}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd")])
+def test_a_crash_is_held_against_each_that_was_run_and_then_each_runs_alone(
+    steps: JobSteps, error: Exception
+) -> None:
+    runner = GivesTogether(steps, goes_wrong=error)
+    steps.beat()
+    jobs = [steps.submit_small() for _ in range(3)]
+
+    work(steps, runner)
+
+    assert runner.batches == [3, 1, 1, 1]
+    reasons = [[loss.reason for loss in lease.losses] for lease in runner.run_leases]
+    assert reasons == [[LossReason.DIED]] * 3
+    for job_id in jobs:
+        job = steps.store.get(job_id)
+        assert (job.status, job.attempts_lost) == ("succeeded", 1)
+
+
+def test_a_crash_after_the_commit_of_some_costs_only_the_others(steps: JobSteps) -> None:
+    class CommitsOne(GivesTogether):
+        def run_together(self, leases: Sequence[Lease]) -> None:
+            self._steps.commit_all(leases[:1])
+            super().run_together(leases)
+
+    steps.beat()
+    jobs = [steps.submit_small() for _ in range(3)]
+
+    work(steps, CommitsOne(steps, goes_wrong=RuntimeError("odd")))
+
+    assert [steps.store.get(job_id).attempts_lost for job_id in jobs] == [0, 1, 1]
+
+
+def test_somebody_else_is_woken_for_what_was_left(steps: JobSteps) -> None:
+    """Even if the message can't be sent, for the workers' beat makes up for it."""
+    for error in (None, StoreUnavailableError()):
+        dispatcher = RecordingDispatcher(error=error)
+        steps.beat(processes=2, bulk=2)
+        for _ in range(3):
+            steps.submit()
+        steps.nobody_looks()
+
+        Shift(steps.leases, FakeRunner(steps), HOLDER, wake=dispatcher.wake).work(linger_seconds=0)
+
+        assert dispatcher.wakes_of_any > 0
+        assert not list(steps.redis.scan_iter("ready:*"))
+
+
+# --- lingering
+
+
+class SlowClock:
+    """A clock that goes on by so much whenever it is looked at."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.now = 0.0
+        self._step_seconds = step_seconds
+
+    def __call__(self) -> float:
+        self.now += self._step_seconds
+        return self.now
+
+
+def is_lingering(steps: JobSteps) -> bool:
+    return steps.redis.zscore(keys.LINGERING, f"{WORKER} 1") is not None
+
+
+def test_a_process_that_lingers_runs_what_comes(steps: JobSteps) -> None:
+    runner = GivesTogether(steps)
+    steps.beat()
+    with ThreadPoolExecutor(1) as pool:
+        shift = pool.submit(work, steps, runner, linger_seconds=30)
+        for count in (1, 2, 3):
+            wait_until(lambda: is_lingering(steps))
+            for _ in range(count):
+                job_id = steps.submit_small()
+            wait_until(lambda job_id=job_id: steps.store.get(job_id).has_ended)
+        steps.beat(processes=0, bulk=0)  # it stops
+        wait_until(lambda: is_lingering(steps) or shift.done())
+        steps.redis.rpush(keys.bell(WORKER, 1), "small")
+
+        assert shift.result(timeout=10) is False
+
+    assert sum(runner.batches) == 6
+    assert not is_lingering(steps)
+
+
+def test_a_process_that_nobody_rings_looks_once_more_and_ends(steps: JobSteps) -> None:
+    """What came without a ring, because somebody else was about to look, is not left."""
+    runner = FakeRunner(steps)
+    steps.beat()
+    with ThreadPoolExecutor(1) as pool:
+        shift = pool.submit(work, steps, runner, linger_seconds=0.5)
+        wait_until(lambda: is_lingering(steps))
+        steps.redis.set(keys.FOR_SCRIPTS["WOKEN"] % "small", 1)
+        job_id = steps.submit_small()
+
+        assert shift.result(timeout=10) is False
+
+    assert steps.store.get(job_id).has_ended
+
+
+def test_a_process_lingers_no_longer_than_its_task_may_take(steps: JobSteps) -> None:
+    steps.beat()
+    shift = Shift(
+        steps.leases,
+        FakeRunner(steps),
+        HOLDER,
+        wake=RecordingDispatcher().wake,
+        clock=SlowClock(tasks.TASK_SECONDS + 1),
+    )
+
+    assert shift.work(linger_seconds=60) is False
+    assert not is_lingering(steps)
+
+
+def test_a_process_holds_others_back_only_as_long_as_it_takes(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = []
+    take = steps.leases.take
+
+    def noting(holder: Holder, lanes: Sequence[Lane], wanted: Terms) -> Taken:
+        terms.append(wanted.hold_seconds)
+        return take(holder, lanes, wanted)
+
+    monkeypatch.setattr(steps.leases, "take", noting)
+    for seconds, held in ((0.004, 0.004), (0.5, 0.0)):
+        steps.beat()
+        steps.submit_small()
+        Shift(
+            steps.leases,
+            FakeRunner(steps),
+            HOLDER,
+            wake=RecordingDispatcher().wake,
+            clock=SlowClock(seconds),
+        ).work(linger_seconds=0)
+        assert terms[0] == 0
+        assert terms[1] == pytest.approx(held)
+        terms.clear()
