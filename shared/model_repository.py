@@ -62,9 +62,12 @@ class ModelRepository:
             return []
         changed_at, versions = self._versions.get(name, (0, []))
         if changed_at != now_at:
-            found = (entry.parent.name for entry in Path(directory).glob(f"*/{MANIFEST_FILE}"))
-            versions = sorted((v for v in found if re.fullmatch(VERSION_PATTERN, v)), key=int)
-            if _is_settled(now_at):
+            home = Path(directory)
+            found = [d.name for d in home.iterdir() if re.fullmatch(VERSION_PATTERN, d.name)]
+            versions = [version for version in found if (home / version / MANIFEST_FILE).exists()]
+            versions.sort(key=int)
+            # A version that is being copied file by file will be there without another change.
+            if _is_settled(now_at) and len(versions) == len(found):
                 self._versions[name] = now_at, versions
         return versions
 
