@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,20 @@ def test_a_model_that_was_changed_on_disk_fails_its_jobs_and_only_those(fragile:
     predict = fragile.predict("a,b,c\n1,2,3\n", model="boosted")
     assert_problem(predict, 500, "job_unfinished", "failed", "model_load_failed", "checksum")
     assert fragile.submit("x\n6\n", model="line").json()["status"] == "succeeded"
+
+
+def test_small_jobs_that_are_run_with_a_deadly_one_get_their_predictions(fragile: Api) -> None:
+    values = [666 if number == 11 else number for number in range(24)]
+    with ThreadPoolExecutor(24) as pool:
+        jobs = list(
+            pool.map(lambda x: fragile.submit(f"x\n{x}\n", model="deadly", wait=0).json(), values)
+        )
+
+    ended = [fragile.ended(job) for job in jobs]
+
+    others = [job for job, x in zip(ended, values, strict=True) if x != 666]
+    assert {job["status"] for job in others} == {"succeeded"}
+    assert [error["code"] for error in row_errors(fragile, ended[11])] == ["row_crashed_worker"]
 
 
 # --- processes

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from shared.jobs import JobTerms, new_job_id
+from shared.jobs import JobTerms, Lane, new_job_id
 from shared.model_repository import ModelRepository
 from shared.suspicion import LossReason, Rows
 from tests.factories import make_plan, make_spec
@@ -15,13 +15,17 @@ RESULTS = b"1,10,\n2,20,\n3,,prediction_failed\n4,,not_a_number\n5,,not_finite\n
 
 
 def submit(
-    steps: JobSteps, models_dir: Path, body: tuple[bytes, ...] = BODY, **changes: Any
+    steps: JobSteps,
+    models_dir: Path,
+    body: tuple[bytes, ...] = BODY,
+    lane: Lane = Lane.BULK,
+    **changes: Any,
 ) -> str:
     """A job for the model `fussy`, a chunk for each part of the body."""
     manifest = ModelRepository(models_dir).resolve("fussy")
     spec = {"model_name": "fussy", "model_sha256": manifest.artifact.sha256} | changes
     job_id = new_job_id()
-    steps.intake.create(job_id, make_spec(**spec), JobTerms())
+    steps.intake.create(job_id, make_spec(**spec), JobTerms(lane=lane))
     first_row = 1
     for number, data in enumerate(body):
         rows = data.count(b"\n")

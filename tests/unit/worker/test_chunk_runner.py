@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from shared.jobs import JobStatus
+from shared.errors import StoreUnavailableError
+from shared.job_store.leases import Outcome
+from shared.jobs import JobStatus, Lane
 from tests.job_steps import JobSteps
 from tests.unit.worker.fussy_jobs import RESULTS, lose, submit, texts
+from worker import outage
 from worker.chunk_runner import MIN_MEASURED_ROWS, ChunkRunner
 
 
@@ -137,3 +140,96 @@ def test_the_speed_is_not_measured_by_an_attempt_that_was_refused(
     runner.run(late)
 
     assert steps.registry.speed("fussy/1") is None
+
+
+# --- several at once
+
+
+def submit_small(steps: JobSteps, models_dir: Path, *bodies: bytes, **changes: Any) -> list[str]:
+    """Small jobs for the model `fussy`."""
+    return [submit(steps, models_dir, (body,), Lane.SMALL, **changes) for body in bodies]
+
+
+def test_jobs_run_together_get_their_own_results(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    jobs = submit_small(steps, models_dir, b"1\n2\n", b"-3\nx\n", b"inf\n4\n")
+
+    runner.run_together(steps.take_together().leases)
+
+    ended = [steps.store.get(job_id) for job_id in jobs]
+    assert [job.status for job in ended] == ["succeeded", "failed", "partially_succeeded"]
+    assert [texts(steps, job_id)[0] for job_id in jobs] == [
+        b"1,10,\n2,20,\n",
+        b"1,,prediction_failed\n2,,not_a_number\n",
+        b"1,,not_finite\n2,40,\n",
+    ]
+    assert [error.split(b",")[1] for error in texts(steps, jobs[1])[1].splitlines()] == [b"2", b"3"]
+    [record] = [record for record in caplog.records if record.message == "chunks run together"]
+    fields = {"job_ids": jobs, "rows": 6, "committed": 3, "failed": 3}
+    assert fields.items() <= vars(record).items()
+
+
+def test_a_job_that_ends_meanwhile_costs_the_others_nothing(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
+) -> None:
+    jobs = submit_small(steps, models_dir, b"1\n", b"2\n", b"3\n")
+    leases = steps.take_together().leases
+    steps.store.cancel(jobs[1])
+
+    runner.run_together(leases)
+
+    assert [steps.store.get(job_id).status for job_id in jobs] == [
+        "succeeded",
+        "cancelled",
+        "succeeded",
+    ]
+    assert steps.beat().running == 0
+
+
+@pytest.mark.parametrize("changes", [{"model_version": "99"}, {"model_sha256": "1" * 64}])
+def test_a_model_that_can_not_be_had_fails_all_that_want_it(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, changes: dict[str, Any]
+) -> None:
+    jobs = submit_small(steps, models_dir, b"1\n", b"2\n", **changes)
+
+    runner.run_together(steps.take_together().leases)
+
+    ended = [steps.store.get(job_id) for job_id in jobs]
+    assert {job.error_code for job in ended} == {"model_load_failed"}
+    assert {job.attempts_lost for job in ended} == {0}
+    assert steps.beat().running == 0
+
+
+def test_results_of_several_are_committed_however_long_the_store_is_away(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "RETRY_DELAYS_SECONDS", (0,))
+    jobs = submit_small(steps, models_dir, b"1\n", b"2\n")
+    leases = steps.take_together().leases
+    commit_all, lost = steps.leases.commit_all, []
+
+    def forgetful(*args: Any) -> list[Outcome]:
+        outcomes = commit_all(*args)
+        if len(lost) < 3:
+            lost.append(outcomes)
+            raise StoreUnavailableError
+        return outcomes
+
+    monkeypatch.setattr(steps.leases, "commit_all", forgetful)
+
+    runner.run_together(leases)
+
+    assert {steps.store.get(job_id).status for job_id in jobs} == {"succeeded"}
+    assert [texts(steps, job_id)[0] for job_id in jobs] == [b"1,10,\n", b"1,20,\n"]
+
+
+def test_the_speed_is_measured_over_all_that_were_run_together(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path
+) -> None:
+    submit_small(steps, models_dir, *[b"1\n" * (MIN_MEASURED_ROWS // 2)] * 2)
+
+    runner.run_together(steps.take_together().leases)
+
+    assert steps.registry.speed("fussy/1") is not None
