@@ -79,6 +79,8 @@ end
 -- Free the inputs of all chunks; those of committed ones are free already.
 local function free_inputs()
   local chunks, done = number('chunks_total'), number('chunks_done')
+  -- One more may be here of which nobody has said yet that it belongs to the job.
+  if number('is_received') == 0 then chunks = chunks + 1 end
   if done >= chunks then return end
   local inputs = {}
   for chunk = 0, chunks - 1 do

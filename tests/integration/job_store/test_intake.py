@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import JobEndedError, JobGoneError, JobNotFoundError
 from shared.job_store import keys
-from shared.job_store.intake import UPLOAD_SECONDS, Appended
+from shared.job_store.intake import NOT_ADDED_SECONDS, UPLOAD_SECONDS, Appended
 from shared.job_store.leases import Outcome
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from tests.factories import make_plan, make_spec
@@ -122,6 +122,27 @@ def test_the_intake_learns_that_its_job_has_ended(
 
     with pytest.raises(error):
         steps.append(job_id, 1)
+    assert [key for key in steps.lifetimes(job_id) if key.startswith(":input:")] == []
+
+
+@pytest.mark.parametrize("chunks", [0, 2])
+@pytest.mark.parametrize("end", ["cancel", "delete", "upload"])
+def test_an_input_that_nobody_said_belongs_to_the_job_goes_with_it(
+    steps: JobSteps, chunks: int, end: str
+) -> None:
+    """The API, or its connection, was lost in the middle of an append."""
+    job_id = steps.create()
+    for number in range(chunks):
+        steps.append(job_id, number)
+    steps.redis.set(keys.input_of(job_id, chunks), b"1\n", ex=NOT_ADDED_SECONDS)
+    assert f":input:{chunks}" in steps.lifetimes(job_id)
+
+    if end == "upload":
+        steps.make_due(keys.UPLOADS, job_id)
+        steps.sweep()
+    else:
+        getattr(steps.store, end)(job_id)
+
     assert [key for key in steps.lifetimes(job_id) if key.startswith(":input:")] == []
 
 
