@@ -65,13 +65,13 @@ def test_several_models_are_served_at_once(api: Api) -> None:
 
 
 def test_a_job_of_many_chunks_keeps_the_order_of_its_rows(api: Api) -> None:
-    x = np.random.default_rng(3).permutation(200_000)
+    x = np.random.default_rng(3).permutation(800_000)  # more than 4 MiB
 
     job = api.submit("x\n" + "\n".join(map(str, x)), model="echo").json()
 
     scored = predictions(api, job)
     assert job["progress"]["chunks_done"] == job["progress"]["chunks_total"] > 1
-    assert np.array_equal(scored["row"], np.arange(1, 200_001))
+    assert np.array_equal(scored["row"], np.arange(1, 800_001))
     assert np.array_equal(scored["prediction"], x * 10.0)
 
 

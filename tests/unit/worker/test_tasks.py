@@ -323,7 +323,10 @@ def test_somebody_else_is_woken_for_what_was_left(steps: JobSteps) -> None:
             steps.submit()
         steps.nobody_looks()
 
-        Shift(steps.leases, FakeRunner(steps), HOLDER, wake=dispatcher.wake).work(linger_seconds=0)
+        shift = Shift(
+            steps.leases, FakeRunner(steps), HOLDER, background=BACKGROUND, wake=dispatcher.wake
+        )
+        shift.work(linger_seconds=0)
 
         assert dispatcher.wakes_of_any > 0
         assert not list(steps.redis.scan_iter("ready:*"))
@@ -375,7 +378,7 @@ def test_a_process_that_nobody_rings_looks_once_more_and_ends(steps: JobSteps) -
     with ThreadPoolExecutor(1) as pool:
         shift = pool.submit(work, steps, runner, linger_seconds=0.5)
         wait_until(lambda: is_lingering(steps))
-        steps.redis.set(keys.FOR_SCRIPTS["WOKEN"] % "small", 1)
+        steps.redis.set(keys.FOR_SCRIPTS["WOKEN"] % "small", "rung")
         job_id = steps.submit_small()
 
         assert shift.result(timeout=10) is False
@@ -389,6 +392,7 @@ def test_a_process_lingers_no_longer_than_its_task_may_take(steps: JobSteps) -> 
         steps.leases,
         FakeRunner(steps),
         HOLDER,
+        background=BACKGROUND,
         wake=RecordingDispatcher().wake,
         clock=SlowClock(tasks.TASK_SECONDS + 1),
     )
@@ -415,6 +419,7 @@ def test_a_process_holds_others_back_only_as_long_as_it_takes(
             steps.leases,
             FakeRunner(steps),
             HOLDER,
+            background=BACKGROUND,
             wake=RecordingDispatcher().wake,
             clock=SlowClock(seconds),
         ).work(linger_seconds=0)
