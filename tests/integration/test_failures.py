@@ -259,8 +259,8 @@ def test_messages_carry_no_rows_and_celery_keeps_no_results(
     try:
         # Who lingers is rung for, which takes no message.
         wait_until(lambda: not redis.exists(keys.LINGERING))
-        # The first one is taken off the queue by who waited for it before it was frozen, and none is
-        # sent while one is under way.
+        # The first one is taken off the queue by who waited for it before it was frozen, and no
+        # other is sent while one is under way.
         messages = wait_until(lambda: submitted() and redis.lrange(WORK_QUEUE, 0, -1))
     finally:
         main.resume()
