@@ -1,7 +1,6 @@
 """Gunicorn's threaded worker, with threads that stay with a connection for a moment."""
 
 import select
-import sys
 from threading import BoundedSemaphore
 from typing import Any
 
@@ -10,11 +9,6 @@ from gunicorn.workers.gthread import ThreadWorker
 STAY_MS = 20
 """How long a thread waits for the next request of a connection before it hands it back to the event
 loop. A client that has the answer sends the next one within a few ms, or not so soon."""
-
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread with work to do waits for the interpreter's lock while another one computes: by
-default 5 ms, several times in each small request beside a large upload."""
 
 
 class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
@@ -28,11 +22,6 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._may_stay = BoundedSemaphore(max(1, self.cfg.threads // 2))
-
-    def init_process(self) -> None:
-        """Begin to serve in this process."""
-        sys.setswitchinterval(SWITCH_SECONDS)
-        super().init_process()
 
     def handle(self, conn: Any) -> Any:
         """Serve the requests of a connection; returns what Gunicorn's own method does."""
