@@ -137,11 +137,11 @@ def _csv_line(values: Sequence[object]) -> str:
 def results_csv(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
     """The result lines as the workers rendered them, under their header."""
     yield _csv_line([column.name for column in job.spec.result_columns]).encode()
-    yield from _pieces(texts)
+    yield from texts
 
 
-def _pieces(texts: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of bounded size; an empty text stays one."""
+def in_pieces(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of at most `PIECE_BYTES`; an empty text stays one."""
     for text in texts:
         for start in range(0, len(text) or 1, PIECE_BYTES):
             yield text[start : start + PIECE_BYTES]

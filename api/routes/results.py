@@ -1,6 +1,6 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotAcceptable
@@ -15,6 +15,9 @@ from shared.jobs import Job
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
+
+SENT_AT_ONCE = 2
+"""Pieces of an answer: what a small job has."""
 
 
 def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
@@ -76,10 +79,12 @@ def _stream(
     """A streamed answer in the format the caller likes best."""
     media_type = wanted_media_type()
     is_csv = media_type == CSV
-    body = csv() if is_csv else ndjson()
-    # Of a small job it is sent at once and with its length.
-    is_whole = job.has_ended and job.chunks_total == 1
-    response = Response(b"".join(body) if is_whole else body, mimetype=media_type)
+    body: Iterable[bytes] = representations.in_pieces(csv() if is_csv else ndjson())
+    if job.has_ended and job.chunks_total == 1:
+        pieces = list(body)
+        # So little is sent at once and with its length.
+        body = pieces if len(pieces) > SENT_AT_ONCE else [b"".join(pieces)]
+    response = Response(body, mimetype=media_type)
     name = f"{job.id}-{what}.{'csv' if is_csv else 'ndjson'}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     response.headers["Vary"] = "Accept"

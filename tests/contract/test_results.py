@@ -79,6 +79,14 @@ def test_results_are_a_line_per_row_under_a_header(api: Api) -> None:
     assert text == "row,prediction,error\n1,15,\n2,,not_a_number\n3,18,\n"
 
 
+def test_results_of_a_small_job_come_with_their_length(api: Api) -> None:
+    job = accepted(api.submit("x\n6\nbad\n7.5\n", model="line"))
+
+    answer = api.get(job["urls"]["results"])
+
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+
+
 def test_errors_are_a_line_per_bad_row_under_a_header(api: Api) -> None:
     job = accepted(api.submit("a,b\n1,2\nbad,worse\n3,bad\n", model="linear"))
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api import representations
 from api.representations import (
     errors_csv,
     errors_ndjson,
@@ -151,3 +152,14 @@ def test_a_job_warns_of_the_processes_that_were_lost_over_it(lost: int, times: s
 
     assert times in warning
     assert "others took over" in warning
+
+
+@given(st.lists(st.binary(max_size=50)), st.integers(1, 20))
+def test_pieces_are_the_same_bytes_and_none_is_too_large(texts: list[bytes], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(representations, "PIECE_BYTES", size)
+        pieces = list(representations.in_pieces(iter(texts)))
+
+    assert b"".join(pieces) == b"".join(texts)
+    assert all(len(piece) <= size for piece in pieces)
+    assert pieces.count(b"") == texts.count(b"")
