@@ -34,14 +34,16 @@ class Wait:
         """What of the preference was applied, for `Preference-Applied`."""
         return None if self.seconds is None else f"wait={self.seconds:g}"
 
-    def for_end(self, job_id: str, job: Job | None) -> Seen:
+    def for_end(self, job_id: str, job: Job | None, *, told_on: str = "") -> Seen:
         """A job as it is after the wait.
 
-        `job`: as it is before; None if it was submitted with `channel`. Raises as `Ends.wait`.
+        `job`: as it is before; None if it was submitted with the `channel` `told_on`. Raises as
+        `Ends.wait`.
         """
         if job and (not self.seconds or job.has_ended):
             return Seen(job=job)
-        return self.ends.wait(job_id, timeout_seconds=self.seconds or 0, is_told=job is None)
+        told_on = "" if job else told_on
+        return self.ends.wait(job_id, timeout_seconds=self.seconds or 0, told_on=told_on)
 
 
 class WaitingRoom:

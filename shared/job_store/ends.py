@@ -55,38 +55,37 @@ class Ends:
         self._store = store
         self._lock = threading.Lock()
         self._channel = ""
+        self._thread: threading.Thread | None = None
         self._is_subscribed = threading.Event()
-        self._subscribed_at = 0.0
         self._is_closed = threading.Event()
         self._waiting: dict[str, list[SimpleQueue[bytes | None]]] = {}
         self._unclaimed: OrderedDict[str, bytes | None] = OrderedDict()
 
     def channel(self) -> str:
-        """The channel of this process, to which it listens from now on.
+        """The channel that this process listens to now; another one after its connection was cut.
 
         Raises StoreUnavailableError.
         """
         with self._lock:
             # Not before: the server forks its processes after the application was made.
-            if not self._channel:
-                self._channel = keys.ends(secrets.token_hex(8))
-                threading.Thread(target=self._listen, name="ends", daemon=True).start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="ends", daemon=True)
+                self._thread.start()
         if not self._is_subscribed.wait(SUBSCRIBED_WITHIN_SECONDS):
             raise StoreUnavailableError
         return self._channel
 
-    def wait(self, job_id: str, *, timeout_seconds: float, is_told: bool = False) -> Seen:
+    def wait(self, job_id: str, *, timeout_seconds: float, told_on: str = "") -> Seen:
         """A job as soon as it has ended, or as it is after the timeout.
 
-        `is_told`: whether the job names this process's `channel` since it was submitted. Raises
+        `told_on`: the `channel` that the job was submitted with, if with any. Raises
         JobNotFoundError, JobGoneError, StoreUnavailableError.
         """
         deadline = time.monotonic() + timeout_seconds
         told: SimpleQueue[bytes | None] = SimpleQueue()
         self._claim(job_id, told)
-        # What was told before this subscription stood was not heard.
-        is_old = time.monotonic() - self._subscribed_at > LOOK_SECONDS
-        is_told = is_told and (is_old or not told.empty())
+        # What was told on a channel of before was not heard.
+        is_told = bool(told_on) and told_on == self._channel
         try:
             while True:
                 if not is_told and not self._store.await_end(job_id, self.channel()):
@@ -135,8 +134,10 @@ class Ends:
             self._is_closed.wait(RECONNECT_SECONDS)
 
     def _hear(self, subscription: PubSub) -> None:
-        """Pass on what is told until the connection fails."""
+        """Pass on what is told until the connection fails, or has failed and was mended."""
+        is_subscribed = False
         with translated_errors():
+            self._channel = keys.ends(secrets.token_hex(8))
             subscription.subscribe(self._channel)
             while not self._is_closed.is_set():
                 message = subscription.get_message(timeout=1.0)
@@ -144,8 +145,10 @@ class Ends:
                     continue
                 if message["type"] == "message":
                     self._pass_on(message["data"])
+                elif is_subscribed:
+                    return  # the client has subscribed anew by itself and may have missed some
                 else:
-                    self._subscribed_at = time.monotonic()
+                    is_subscribed = True
                     self._is_subscribed.set()
                     # What was told before this subscription stood was not heard.
                     self._pass_on_doubt()
