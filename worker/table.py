@@ -161,9 +161,8 @@ class TableReader:
         """All features. Raises ValueError for a text where a number belongs."""
         names = self._signature.feature_names
         if self._has_only_floats:
-            table = self._read(data, names, dtype="float64", keep_missing=True)
-            # One block, of which the model and all checks see the same memory.
-            table = numbers = pd.DataFrame(table.to_numpy(), columns=table.columns, copy=False)
+            # As pandas gives it: of a table made of one array a model could not write into its own.
+            table = numbers = self._read(data, names, dtype="float64", keep_missing=True)
         else:
             is_number = {f.name: f.dtype in cells.NUMERIC for f in self._signature.features}
             dtypes = {name: "float64" if is_number[name] else "str" for name in names}

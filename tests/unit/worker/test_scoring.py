@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +20,7 @@ from shared.jobs import Lane
 from shared.model_repository import ModelRepository
 from shared.signature import OutputKind
 from shared.suspicion import Rows
-from tests.factories import make_plan, make_spec
+from tests.factories import make_feature, make_manifest, make_plan, make_signature, make_spec
 from worker.chunk_runner import slice_of
 from worker.model_cache import ModelCache
 from worker.predictor import Predictor
@@ -162,3 +164,23 @@ def test_rows_of_a_retry_keep_their_numbers_and_lines(fussy: Predictor) -> None:
         ]
         assert [line[:2] for line in cells(result.errors)] == [["8", "11"], ["9", "12"]]
         assert (result.rejected.rows, result.rejected.lines) == ((8, 9), (11, 12))
+
+
+class Overwriting:
+    """An estimator that works in the array it is given."""
+
+    feature_names_in_ = ("a", "b")
+
+    def predict(self, X: pd.DataFrame) -> npt.NDArray[np.float64]:
+        values = np.asarray(X)
+        values *= 2
+        return values.sum(axis=1)
+
+
+def test_a_model_may_write_into_the_array_it_is_given() -> None:
+    signature = make_signature(make_feature("a"), make_feature("b"))
+    predictor = Predictor(Overwriting(), make_manifest(signature=signature))
+
+    result = score(make_lease(b"1,2\n3,4\n", rows=2, header=("a", "b")), predictor)
+
+    assert (result.results, result.failed) == (b"1,6,\n2,14,\n", 0)
