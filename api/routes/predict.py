@@ -2,10 +2,9 @@
 
 from flask import Blueprint, Response, request
 
-from api import representations
 from api.query import parse_query
 from api.routes.jobs import accepted, csv_body, sender
-from api.routes.results import CSV, wanted_media_type
+from api.routes.results import results_of, wanted_media_type
 from api.specification import SubmitOptions
 from api.submission import Submission
 from api.waiting import WaitingRoom
@@ -24,7 +23,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.post("/predict")
     def predict() -> Response:
         options = parse_query(SubmitOptions, request.args)
-        media_type = wanted_media_type()
+        wanted_media_type()  # before there is a job
         preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
         with waiting_room.seat(preference) as wait:
             sent_by = sender(wait)
@@ -32,22 +31,21 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             seen = wait.for_end(submitted.job_id, submitted.job, told_on=sent_by.channel)
         if not seen.job.has_ended:
             return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
-        response = _predictions(seen, media_type)
+        response = _predictions(seen)
         if submitted.is_replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
-    def _predictions(seen: Seen, media_type: str) -> Response:
+    def _predictions(seen: Seen) -> Response:
         """Raises JobUnfinishedError for a job with rows that have no outcome."""
         job = seen.job
         if job.pending or not job.total:
             reason = f" ({job.error_code}: {job.error_detail})" if job.error_code else ""
             raise JobUnfinishedError(job.id, job.status, reason=reason)
         texts = iter([seen.results]) if seen.results else store.results(job)
-        make = representations.results_csv if media_type == CSV else representations.results_ndjson
-        response = Response(b"".join(make(job, texts)), mimetype=media_type)
+        response = results_of(job, texts)
+        del response.headers["Content-Disposition"]  # an answer, not a file to be saved
         response.headers["Content-Location"] = f"/jobs/{job.id}/results"
-        response.headers["Vary"] = "Accept"
         return response
 
     return routes

@@ -30,11 +30,11 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
         query = parse_query(ResultsQuery, request.args)
         if query.follow and not job.has_ended:
             return followed(job)
-        return _results(_ended(job), texts)
+        return results_of(_ended(job), texts)
 
     def followed(job: Job) -> Response:
         client = request.environ.get("gunicorn.socket")
-        response = _results(job, while_there(client, store.follow(job.id)))
+        response = results_of(job, while_there(client, store.follow(job.id)))
         # Last: nothing may come between taking the seat and naming who gives it back.
         response.call_on_close(waiting_room.take_seat())
         return response
@@ -60,7 +60,8 @@ def _ended(job: Job) -> Job:
     return job
 
 
-def _results(job: Job, texts: Iterator[bytes]) -> Response:
+def results_of(job: Job, texts: Iterator[bytes]) -> Response:
+    """Result lines under their header, in the format the caller likes best."""
     return _stream(
         job,
         "results",

@@ -1,5 +1,6 @@
 -- ARGV: worker, its processes, how many of them may run bulk, threads of each and cores of its
--- machine, most attempts a job may lose, then its live processes. Says that the worker lives, and gives back what its dead processes ran.
+-- machine, most attempts a job may lose, then its live processes. Says that the worker lives, and
+-- gives back what its dead processes ran.
 -- Returns {how many of its idle processes could run something that waits, chunks it runs, then `job chunk`
 -- of those given back}.
 local worker, processes, bulk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])

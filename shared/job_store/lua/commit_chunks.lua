@@ -1,5 +1,5 @@
--- ARGV: worker, process, then for each chunk: job, chunk, token, results, errors, rejects, rows succeeded, rows
--- failed. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
+-- ARGV: worker, process, then for each chunk: job, chunk, token, results, errors, rejects, rows
+-- succeeded, rows failed. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
 -- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
 -- finds the result and changes nothing.
 local worker = ARGV[1]
