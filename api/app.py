@@ -1,11 +1,13 @@
 """Composition root of the API: every part is made here and handed down."""
 
 import csv
+from functools import partial
 
 from flask import Flask, request
 
 from api import problems
-from api.reception import Reception
+from api.group_intake import GroupIntake
+from api.reception import Reception, wake
 from api.routes import health, jobs, models, predict, results
 from api.speeds import Speeds
 from api.submission import Submission
@@ -40,6 +42,8 @@ def create_app(settings: Settings) -> Flask:
         max_job_losses=settings.max_job_losses,
     )
     uploads = Uploads(intake, store)
+    ends = Ends(redis, store)
+    dispatcher = Dispatcher(make_celery(settings))
     repository = ModelRepository(settings.models_dir)
     submission = Submission(
         settings=settings,
@@ -50,11 +54,12 @@ def create_app(settings: Settings) -> Flask:
             intake=intake,
             store=store,
             uploads=uploads,
-            dispatcher=Dispatcher(make_celery(settings)),
+            dispatcher=dispatcher,
+            group_intake=GroupIntake(intake, ends, wake=partial(wake, dispatcher)),
         ),
     )
     waiting_room = WaitingRoom(
-        Ends(redis, store),
+        ends,
         max_seconds=settings.max_wait_seconds,
         seats=settings.max_waiting_requests,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from api.group_intake import GroupIntake
 from api.uploads import Uploads
 from shared.chunks import ChunkPlan
 from shared.dispatch import Dispatcher
@@ -17,16 +18,17 @@ from shared.errors import (
     TooMuchQueuedError,
     UploadIncompleteError,
 )
+from shared.job_store.ends import Awaited
 from shared.job_store.intake import (
     DEFAULT_RETRY_SECONDS,
     Appended,
     FirstRequest,
     JobIntake,
-    TakenIn,
+    NewJob,
     WholeBody,
 )
 from shared.job_store.store import JobStore
-from shared.jobs import JobErrorCode, JobSpec, JobTerms, new_job_id
+from shared.jobs import Job, JobErrorCode, JobSpec, JobTerms, new_job_id
 
 logger = logging.getLogger(__name__)
 
@@ -53,16 +55,27 @@ class Reception:
     store: JobStore
     uploads: Uploads
     dispatcher: Dispatcher
+    group_intake: GroupIntake
 
-    def take_in(self, spec: JobSpec, terms: JobTerms, body: WholeBody) -> TakenIn | FirstRequest:
+    def take_in(
+        self, spec: JobSpec, terms: JobTerms, body: WholeBody
+    ) -> Job | Awaited | FirstRequest:
         """A new job with all its rows, or what the idempotency key of `terms` made before.
 
-        Raises TooMuchQueuedError, JobTooLargeError, StoreError.
+        One that somebody waits for may still be on its way into the store. Raises
+        TooMuchQueuedError, JobTooLargeError, StoreError.
         """
-        taken = self.intake.submit(new_job_id(), spec, terms, body)
-        if isinstance(taken, TakenIn) and taken.is_message_needed:
-            wake(self.dispatcher, taken.job_id)
-        return taken
+        job = NewJob(id=new_job_id(), spec=spec, terms=terms, body=body)
+        entry = self.group_intake.take_in(job)
+        awaited = Awaited(
+            job_id=job.id, spec=spec, told_on=terms.awaited_by, be_taken_in=entry.result
+        )
+        if terms.awaited_by and not terms.idempotency_key:
+            return awaited
+        taken = entry.result()
+        if isinstance(taken, FirstRequest):
+            return taken
+        return taken.job or awaited
 
     @contextmanager
     def job(self, spec: JobSpec, terms: JobTerms) -> Iterator["OpenJob | FirstRequest"]:

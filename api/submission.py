@@ -25,6 +25,7 @@ from shared.errors import (
     ModelNotFoundError,
     NothingToRetryError,
 )
+from shared.job_store.ends import Awaited
 from shared.job_store.intake import FirstRequest, WholeBody
 from shared.job_store.store import JobStore
 from shared.jobs import Job, JobSpec, JobTerms, Lane
@@ -57,9 +58,8 @@ class Sender:
 class Submitted:
     """The job that answers a request."""
 
-    job_id: str
-    job: Job | None = None
-    """As it is now; None for one whose end is told on the sender's channel."""
+    job: Job | Awaited
+    """As it is now, or one whose end is told on the sender's channel."""
     is_replayed: bool = False
     """Whether an earlier request with the same idempotency key made it."""
 
@@ -118,7 +118,7 @@ class Submission:
                 speed = self.speeds.recent(spec.model_version_id)
                 job.append(chunk)
             job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
-        return Submitted(job_id=job.id, job=self.store.get(job.id))
+        return Submitted(job=self.store.get(job.id))
 
     def _submit_small(
         self, spec: JobSpec, terms: JobTerms, chunk: Chunk, *, body: CsvIntake
@@ -128,7 +128,7 @@ class Submission:
         taken = self.reception.take_in(spec, terms, whole)
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
-        return Submitted(job_id=taken.job_id, job=taken.job)
+        return Submitted(job=taken)
 
     def _resolve(self, reference: str) -> Manifest:
         reference = reference or self.settings.default_model
@@ -159,7 +159,7 @@ class Submission:
             # A job that ended before its body did has no checksum; what there is of it agrees.
             if job.input_sha256 not in (None, body.sha256):
                 raise IdempotencyKeyReusedError(job.id)
-        return Submitted(job_id=job.id, job=job, is_replayed=True)
+        return Submitted(job=job, is_replayed=True)
 
     # --- failed rows
 
@@ -208,7 +208,7 @@ class Submission:
                 input_bytes += len(data)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
-        return Submitted(job_id=job.id, job=self.store.get(job.id))
+        return Submitted(job=self.store.get(job.id))
 
 
 def _digest_of(key: str | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore
 
 from shared.errors import TooManyWaitingError
-from shared.job_store.ends import Ends, Seen
+from shared.job_store.ends import Awaited, Ends, Seen
 from shared.jobs import Job
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:[,;]|$)", re.IGNORECASE)
@@ -34,16 +34,13 @@ class Wait:
         """What of the preference was applied, for `Preference-Applied`."""
         return None if self.seconds is None else f"wait={self.seconds:g}"
 
-    def for_end(self, job_id: str, job: Job | None, *, told_on: str = "") -> Seen:
-        """A job as it is after the wait.
-
-        `job`: as it is before; None if it was submitted with the `channel` `told_on`. Raises as
-        `Ends.wait`.
-        """
-        if job and (not self.seconds or job.has_ended):
-            return Seen(job=job)
-        told_on = "" if job else told_on
-        return self.ends.wait(job_id, timeout_seconds=self.seconds or 0, told_on=told_on)
+    def for_end(self, job: Job | Awaited) -> Seen:
+        """A job as it is after the wait. Raises as `Ends.wait`."""
+        if isinstance(job, Job):
+            if not self.seconds or job.has_ended:
+                return Seen(job=job)
+            job = Awaited(job_id=job.id, spec=job.spec)
+        return self.ends.wait(job, timeout_seconds=self.seconds or 0)
 
 
 class WaitingRoom:

@@ -7,12 +7,20 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import ChunkPlan
+from shared.errors import RowmillError
 from shared.job_store import keys
-from shared.job_store.intake import Appended, FirstRequest, JobIntake
+from shared.job_store.intake import (
+    Appended,
+    FirstRequest,
+    JobIntake,
+    NewJob,
+    TakenIn,
+    WholeBody,
+)
 from shared.job_store.leases import Holder, Lease, Leases, Outcome, Taken, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
-from shared.jobs import Job, JobTerms, Lane, new_job_id
+from shared.jobs import Job, JobSpec, JobTerms, Lane, new_job_id
 from tests.factories import make_body, make_capacity, make_plan, make_result, make_spec
 
 WORKER = "host/1"
@@ -55,7 +63,7 @@ class JobSteps:
     def submit_small(self, *, rows: int = 10, caller: str = "", **spec: Any) -> str:
         """A small job that was taken in at once."""
         job_id, terms = new_job_id(), JobTerms(lane=Lane.SMALL, caller=caller)
-        self.intake.submit(job_id, make_spec(**spec), terms, make_body(make_plan(rows=rows)))
+        submit_whole(self.intake, job_id, make_spec(**spec), terms, make_body(make_plan(rows=rows)))
         return job_id
 
     def submit(self, *, chunks: int = 1, **job: Any) -> str:
@@ -225,3 +233,13 @@ class JobSteps:
 def lease_field(lease: Lease) -> str:
     """How a lease is named among those of its worker, and in what is given back."""
     return f"{lease.job_id} {lease.plan.number}"
+
+
+def submit_whole(
+    intake: JobIntake, job_id: str, spec: JobSpec, terms: JobTerms, body: WholeBody
+) -> TakenIn | FirstRequest:
+    """Take in one whole job; raises why it is not taken in."""
+    [outcome] = intake.submit_all([NewJob(id=job_id, spec=spec, terms=terms, body=body)])
+    if isinstance(outcome, RowmillError):
+        raise outcome
+    return outcome

@@ -25,19 +25,18 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     def submit() -> Response:
         options = parse_query(SubmitOptions, request.args)
         with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            sent_by = sender(wait)
-            submitted = submission.submit(options, csv_body(submission), sent_by)
-            return _created(submitted, wait, sent_by)
+            submitted = submission.submit(options, csv_body(submission), sender(wait))
+            return _created(submitted, wait)
 
     @routes.post("/jobs/<job_id>/retry")
     def retry(job_id: str) -> Response:
         order = parse_order(RetryOrder, json_text(request.stream, request.headers))
         with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
             sent_by = sender(wait)
-            return _created(submission.retry(job_id, order.model, sent_by), wait, sent_by)
+            return _created(submission.retry(job_id, order.model, sent_by), wait)
 
-    def _created(submitted: Submitted, wait: Wait, sent_by: Sender) -> Response:
-        job = wait.for_end(submitted.job_id, submitted.job, told_on=sent_by.channel).job
+    def _created(submitted: Submitted, wait: Wait) -> Response:
+        job = wait.for_end(submitted.job).job
         return accepted(job, wait, is_replayed=submitted.is_replayed)
 
     @routes.get("/jobs")
@@ -52,7 +51,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     def show(job_id: str) -> Response:
         job = store.get(job_id)
         with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            job = wait.for_end(job_id, job).job
+            job = wait.for_end(job).job
         response = _job_response(job, wait.applied)
         response.add_etag()
         response.make_conditional(request)

@@ -26,9 +26,8 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         wanted_media_type()  # before there is a job
         preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
         with waiting_room.seat(preference) as wait:
-            sent_by = sender(wait)
-            submitted = submission.submit(options, csv_body(submission), sent_by)
-            seen = wait.for_end(submitted.job_id, submitted.job, told_on=sent_by.channel)
+            submitted = submission.submit(options, csv_body(submission), sender(wait))
+            seen = wait.for_end(submitted.job)
         if not seen.job.has_ended:
             return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
         response = _predictions(seen)

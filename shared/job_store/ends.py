@@ -1,6 +1,6 @@
 """Who waits for the end of jobs is told, however many jobs that are: one subscription a process.
 
-A job's record names the channels on which its end is told (`submit_job.lua`, `await_end.lua`). A
+A job's record names the channels on which its end is told (`submit_jobs.lua`, `await_end.lua`). A
 message may be lost with a connection, so whoever waits looks for itself after one.
 """
 
@@ -10,9 +10,11 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import Literal, NamedTuple
 
 from redis import Redis
 from redis.client import PubSub
@@ -22,7 +24,7 @@ from shared.errors import StoreError, StoreUnavailableError
 from shared.job_store import keys, records
 from shared.job_store.connection import translated_errors
 from shared.job_store.store import JobStore
-from shared.jobs import Job
+from shared.jobs import Job, JobSpec
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,22 @@ LOOK_SECONDS = 10.0
 """How often who waits looks for itself: a connection may be dead without anybody having noticed."""
 
 
+def _at_once() -> None:
+    """For a job that is in the store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Awaited:
+    """A job whose end somebody waits for."""
+
+    job_id: str
+    spec: JobSpec
+    told_on: str = ""
+    """The `channel` that it was submitted with, if with any."""
+    be_taken_in: Callable[[], object] = _at_once
+    """Returns when the job is in the store; raises why it was not taken in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """A job when it has ended, or as it is when the wait is over."""
@@ -45,6 +63,22 @@ class Seen:
     job: Job
     results: bytes = b""
     """Result lines, if they are few and were told with the end."""
+
+
+class Told(NamedTuple):
+    """The end of a job as a script told it."""
+
+    at_ms: int
+    values: list[str | Literal[False]]
+    """Of the record's fields in `records.OF_JOB`."""
+    results: str
+
+    def seen(self, awaited: Awaited) -> Seen:
+        """The same for who knows what was asked for."""
+        job = records.parse_told_job(
+            awaited.job_id, awaited.spec, self.values, read_at_ms=self.at_ms
+        )
+        return Seen(job=job, results=self.results.encode())
 
 
 class Ends:
@@ -58,8 +92,8 @@ class Ends:
         self._thread: threading.Thread | None = None
         self._is_subscribed = threading.Event()
         self._is_closed = threading.Event()
-        self._waiting: dict[str, list[SimpleQueue[bytes | None]]] = {}
-        self._unclaimed: OrderedDict[str, bytes | None] = OrderedDict()
+        self._waiting: dict[str, list[SimpleQueue[Told | None]]] = {}
+        self._unclaimed: OrderedDict[str, Told | None] = OrderedDict()
 
     def channel(self) -> str:
         """The channel that this process listens to now; another one after its connection was cut.
@@ -75,42 +109,49 @@ class Ends:
             raise StoreUnavailableError
         return self._channel
 
-    def wait(self, job_id: str, *, timeout_seconds: float, told_on: str = "") -> Seen:
+    def wait(self, awaited: Awaited, *, timeout_seconds: float) -> Seen:
         """A job as soon as it has ended, or as it is after the timeout.
 
-        `told_on`: the `channel` that the job was submitted with, if with any. Raises
-        JobNotFoundError, JobGoneError, StoreUnavailableError.
+        Raises JobNotFoundError, JobGoneError, StoreUnavailableError, and what `take_in` of the
+        awaited job raises.
         """
         deadline = time.monotonic() + timeout_seconds
-        told: SimpleQueue[bytes | None] = SimpleQueue()
-        self._claim(job_id, told)
+        told: SimpleQueue[Told | None] = SimpleQueue()
+        self._claim(awaited.job_id, told)
         # What was told on a channel of before was not heard.
-        is_told = bool(told_on) and told_on == self._channel
+        is_told = bool(awaited.told_on) and awaited.told_on == self._channel
         try:
             while True:
-                if not is_told and not self._store.await_end(job_id, self.channel()):
-                    return Seen(job=self._store.get(job_id))
+                if not is_told:
+                    awaited.be_taken_in()
+                    if not self._store.await_end(awaited.job_id, self.channel()):
+                        return Seen(job=self._store.get(awaited.job_id))
                 left = deadline - time.monotonic()
                 with suppress(Empty):
-                    if text := told.get(timeout=max(0.0, min(left, LOOK_SECONDS))):
-                        return _parsed(text)
-                    # It was deleted, or the listener was deaf for a while.
+                    if end := told.get(timeout=max(0.0, min(left, LOOK_SECONDS))):
+                        return end.seen(awaited)
+                    # It was deleted or not taken in, or the listener was deaf for a while.
                     is_told = False
                     continue
                 if deadline <= time.monotonic():
-                    return Seen(job=self._store.get(job_id))
+                    awaited.be_taken_in()
+                    return Seen(job=self._store.get(awaited.job_id))
                 is_told = False
         finally:
-            self._leave(job_id, told)
+            self._leave(awaited.job_id, told)
 
-    def _claim(self, job_id: str, told: "SimpleQueue[bytes | None]") -> None:
+    def look(self, job_id: str) -> None:
+        """Have who waits for a job look for itself."""
+        self._pass_on(job_id, None)
+
+    def _claim(self, job_id: str, told: "SimpleQueue[Told | None]") -> None:
         """Register who waits, and pass on what came before."""
         with self._lock:
             self._waiting.setdefault(job_id, []).append(told)
             if job_id in self._unclaimed:
                 told.put(self._unclaimed.pop(job_id))
 
-    def _leave(self, job_id: str, told: "SimpleQueue[bytes | None]") -> None:
+    def _leave(self, job_id: str, told: "SimpleQueue[Told | None]") -> None:
         with self._lock:
             waiting = self._waiting[job_id]
             waiting.remove(told)
@@ -144,7 +185,7 @@ class Ends:
                 if message is None:
                     continue
                 if message["type"] == "message":
-                    self._pass_on(message["data"])
+                    self._tell(message["data"])
                 elif is_subscribed:
                     return  # the client has subscribed anew by itself and may have missed some
                 else:
@@ -153,10 +194,14 @@ class Ends:
                     # What was told before this subscription stood was not heard.
                     self._pass_on_doubt()
 
-    def _pass_on(self, text: bytes) -> None:
-        """`text`: a JSON list that begins with the job's id; nothing follows if it was deleted."""
-        job_id = text[2 : text.index(b'"', 2)].decode()
-        told_end = text if len(text) > len(f'["{job_id}"]') else None
+    def _tell(self, message: bytes) -> None:
+        """`message`: JSON of the time (ms) and lists of a job's id, the values of its record and a
+        small job's results; of a job that was deleted the id alone."""
+        now_ms, jobs = json.loads(message)
+        for job_id, *end in jobs:
+            self._pass_on(job_id, Told(int(now_ms), *end) if end else None)
+
+    def _pass_on(self, job_id: str, told_end: Told | None) -> None:
         with self._lock:
             waiting = self._waiting.get(job_id)
             for told in waiting or ():
@@ -171,9 +216,3 @@ class Ends:
             for waiting in self._waiting.values():
                 for told in waiting:
                     told.put(None)
-
-
-def _parsed(text: bytes) -> Seen:
-    job_id, now_ms, record, results = json.loads(text)
-    job = records.parse_told_job(job_id, record, read_at_ms=int(now_ms))
-    return Seen(job=job, results=results.encode())

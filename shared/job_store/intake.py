@@ -13,7 +13,13 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import ChunkPlan
-from shared.errors import JobEndedError, JobTooLargeError, StoreFullError, TooMuchQueuedError
+from shared.errors import (
+    JobEndedError,
+    JobTooLargeError,
+    RowmillError,
+    StoreFullError,
+    TooMuchQueuedError,
+)
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
@@ -61,6 +67,16 @@ class WholeBody:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A whole job, to be taken in."""
+
+    id: str
+    spec: JobSpec
+    terms: JobTerms
+    body: WholeBody
+
+
+@dataclass(frozen=True, kw_only=True)
 class TakenIn:
     """A job that was taken in at once."""
 
@@ -68,7 +84,8 @@ class TakenIn:
     job: Job | None
     """As it is now; None for one whose end somebody waits for."""
     is_message_needed: bool
-    """Whether a worker has a process to spare that only a message wakes."""
+    """Whether a worker has a process to spare that only a message wakes, for it or for those it was
+    taken in with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +109,7 @@ class JobIntake:
     ) -> None:
         self._redis = redis
         self._store = JobStore(redis)
-        names = ("create_job", "submit_job", "append_chunk", "close_input", "keep_uploads")
+        names = ("create_job", "submit_jobs", "append_chunk", "close_input", "keep_uploads")
         self._scripts = Scripts(redis, *names)
         self._tombstone_seconds = tombstone_seconds
         self._max_retention_seconds = max_retention_seconds
@@ -118,42 +135,41 @@ class JobIntake:
         )
         return _first_request(answer)
 
-    def submit(
-        self, job_id: str, spec: JobSpec, terms: JobTerms, body: WholeBody
-    ) -> TakenIn | FirstRequest:
-        """Take in a whole job in one step; or what its idempotency key made before.
+    def submit_all(self, jobs: Sequence[NewJob]) -> list[TakenIn | FirstRequest | RowmillError]:
+        """Take in whole jobs in one step: what became of each, or what `create` would raise.
 
-        A repeat after a lost answer changes nothing. Raises as `create`.
+        A repeat after a lost answer changes nothing.
         """
-        plan = body.plan
-        answer = self._scripts.run(
-            "submit_job",
-            job_id,
-            terms.idempotency_key,
-            terms.request,
-            self._max_waiting_rows,
-            PROMISED_SHARE,
-            records.dump_plan(plan),
-            body.data,
-            plan.rows,
-            spec.result_bytes(plan.rows, input_bytes=len(body.data)),
-            body.input_bytes,
-            body.sha256,
-            *self._new_record(spec, terms),
-        )
-        if first := _first_request(answer):
-            return first
-        _, is_message_needed, *seen = answer
-        job = None
-        if seen:
-            now_ms, record = seen
-            job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
-        return TakenIn(job_id=job_id, job=job, is_message_needed=bool(is_message_needed))
+        numbers: dict[tuple[str | bytes | float, ...], int] = {}
+        args: list[str | bytes | float] = []
+        for job in jobs:
+            plan, body = job.body.plan, job.body
+            number = numbers.setdefault(self._new_record(job.spec, job.terms), len(numbers) + 1)
+            args += (job.id, number, job.terms.idempotency_key, job.terms.request)
+            args += (records.dump_plan(plan), body.data, plan.rows)
+            args += (job.spec.result_bytes(plan.rows, input_bytes=len(body.data)),)
+            args += (body.input_bytes, body.sha256)
+        head: list[str | bytes | float] = [self._max_waiting_rows, PROMISED_SHARE, len(numbers)]
+        for record in numbers:
+            head += (len(record), *record)
+        is_message_needed, *answers = self._scripts.run("submit_jobs", *head, *args)
+        outcomes: list[TakenIn | FirstRequest | RowmillError] = []
+        for job, answer in zip(jobs, answers, strict=True):
+            try:
+                outcome = _outcome(job.id, answer, is_message_needed=bool(is_message_needed))
+                is_message_needed = is_message_needed and not isinstance(outcome, TakenIn)
+            except RowmillError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(outcome)
+        return outcomes
 
-    def _new_record(self, spec: JobSpec, terms: JobTerms) -> list[str | bytes | float]:
+    def _new_record(self, spec: JobSpec, terms: JobTerms) -> tuple[str | bytes | float, ...]:
         return records.new_record(
             spec,
-            terms,
+            lane=terms.lane,
+            caller=terms.caller,
+            awaited_by=terms.awaited_by,
             active_seconds=self._max_retention_seconds,
             tombstone_seconds=self._tombstone_seconds,
         )
@@ -206,6 +222,19 @@ class JobIntake:
 
 
 # Any: the script's answer as redis-py gives it.
+def _outcome(
+    job_id: str, answer: Sequence[Any], *, is_message_needed: bool
+) -> TakenIn | FirstRequest:
+    """Raises TooMuchQueuedError, JobTooLargeError."""
+    if first := _first_request(answer):
+        return first
+    job = None
+    if len(answer) > 1:
+        _, now_ms, record = answer
+        job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
+    return TakenIn(job_id=job_id, job=job, is_message_needed=is_message_needed)
+
+
 def _first_request(answer: Sequence[Any]) -> FirstRequest | None:
     """Raises TooMuchQueuedError, JobTooLargeError."""
     outcome = answer[0].decode()

@@ -1,80 +1,95 @@
 """A job's record: its fields in Redis, and the job they make. How chunks are written beside it.
 
-| field                          | set by                                              |
-|--------------------------------|-----------------------------------------------------|
-| spec                           | create_job, submit_job: what was asked for, as JSON |
-| retention_seconds,             | create_job, submit_job: taken out of the spec and   |
-| active_seconds,                | the settings for the scripts                        |
-| tombstone_seconds,             |                                                     |
-| deadline_seconds,              |                                                     |
-| error_threshold,               |                                                     |
-| model, lane, caller            |                                                     |
-| awaited_by                     | submit_job, await_end: channels on which the end is |
-|                                | told, if anybody waits for it                       |
-| idempotency_key                | create_job, submit_job, if the request had one      |
-| expected_rows, expected_bytes  | create_job, append_chunk: rows, and memory that the |
-|                                | body and its results take, which are expected       |
-|                                | beyond the chunks taken in                          |
-| status, …_at_ms                | the scripts                                         |
-| total, chunks_total            | append_chunk, submit_job                            |
-| is_received, input_…           | close_input, submit_job                             |
-| is_ready                       | the scripts: the job is in its caller's line        |
-| chunks_taken                   | take_chunks: chunks that were leased at least once  |
-| attempts_lost, attempts_died   | beat, sweep, return_chunk                           |
-| chunks_done, succeeded, failed | commit_chunks                                       |
-| error_code, error_detail       | the script that ended the job                       |
+| field                          | set by                                               |
+|--------------------------------|------------------------------------------------------|
+| spec                           | create_job, submit_jobs: what was asked for, as JSON |
+| terms                          | create_job, submit_jobs: retention, seconds without  |
+|                                | a change, lifetime of the tombstone, deadline, error |
+|                                | threshold, for the scripts                           |
+| model, lane, caller            | create_job, submit_jobs                              |
+| awaited_by                     | submit_jobs, await_end: channels on which the end is |
+|                                | told, if anybody waits for it                        |
+| idempotency_key                | create_job, submit_jobs, if the request had one      |
+| expected_rows, expected_bytes  | create_job, append_chunk: rows, and memory that the  |
+|                                | body and its results take, which are expected        |
+|                                | beyond the chunks taken in                           |
+| status, …_at_ms                | the scripts                                          |
+| total, chunks_total            | append_chunk, submit_jobs                            |
+| is_received, input_…           | close_input, submit_jobs                             |
+| is_ready                       | the scripts: the job is in its caller's line         |
+| chunks_taken                   | take_chunks: chunks that were leased at least once   |
+| attempts_lost, attempts_died   | beat, sweep, return_chunk                            |
+| chunks_done, succeeded, failed | commit_chunks                                        |
+| error_code, error_detail       | the script that ended the job                        |
 """
 
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from pydantic import TypeAdapter
 
 from shared.chunks import ChunkPlan, ChunkResult, RejectedRows
-from shared.jobs import Job, JobSpec, JobTerms
+from shared.jobs import Job, JobSpec, Lane
 
 _SPEC = TypeAdapter(JobSpec)
 _PLAN = TypeAdapter(ChunkPlan)
 _JOB = TypeAdapter(Job)
-_OF_JOB = tuple(field.name for field in dataclasses.fields(Job))
+_MADE_HERE = ("id", "spec", "read_at_ms")
+OF_JOB = tuple(f.name for f in dataclasses.fields(Job) if f.name not in _MADE_HERE)
+"""Fields of a record that a `Job` has besides its spec."""
+
 _NO_COUNTS = dict.fromkeys(("total", "succeeded", "failed", "chunks_total", "chunks_done"), 0)
 
 
+@lru_cache(maxsize=256)
 def new_record(
-    spec: JobSpec, terms: JobTerms, *, active_seconds: int, tombstone_seconds: int
-) -> list[str | bytes | float]:
-    """Fields and values of the record of a job that begins, one after the other."""
+    spec: JobSpec,
+    *,
+    lane: Lane,
+    caller: str,
+    awaited_by: str,
+    active_seconds: int,
+    tombstone_seconds: int,
+) -> tuple[str | bytes | float, ...]:
+    """Fields and values of the record of a job that begins, one after the other.
+
+    Cached, since most small jobs are sent by whoever sent the ones before.
+    """
+    # In the order in which `_job.lua` reads them.
+    terms = [spec.retention_seconds, active_seconds, tombstone_seconds]
+    terms += [spec.deadline_seconds or 0, spec.error_threshold]
     fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
-        "retention_seconds": spec.retention_seconds,
-        "active_seconds": active_seconds,
-        "tombstone_seconds": tombstone_seconds,
-        "deadline_seconds": spec.deadline_seconds or 0,
-        "error_threshold": spec.error_threshold,
+        "terms": " ".join(map(str, terms)),
         "model": spec.model_version_id,
-        "lane": terms.lane,
-        "caller": terms.caller,
+        "lane": lane,
+        "caller": caller,
     }
-    if terms.awaited_by:
-        fields["awaited_by"] = terms.awaited_by
-    return [part for pair in fields.items() for part in pair]
+    if awaited_by:
+        fields["awaited_by"] = awaited_by
+    return tuple(part for pair in fields.items() for part in pair)
 
 
 def parse_job(job_id: str, record: Mapping[bytes, bytes], *, read_at_ms: int) -> Job:
     """The job a record describes. Raises pydantic.ValidationError on a record not written here."""
-    fields = {name: value for name in _OF_JOB if (value := record.get(name.encode())) is not None}
-    return _job(job_id, record[b"spec"], fields, read_at_ms=read_at_ms)
+    fields = {name: value for name in OF_JOB if (value := record.get(name.encode())) is not None}
+    return _job(job_id, parse_spec(record[b"spec"]), fields, read_at_ms=read_at_ms)
 
 
-def parse_told_job(job_id: str, record: Mapping[str, str], *, read_at_ms: int) -> Job:
-    """As `parse_job`, of a record that was told as JSON."""
-    return _job(job_id, record["spec"].encode(), record, read_at_ms=read_at_ms)
+def parse_told_job(
+    job_id: str, spec: JobSpec, values: Sequence[str | Literal[False]], *, read_at_ms: int
+) -> Job:
+    """As `parse_job`, of what a script told: a value or False for each field in `OF_JOB`."""
+    told = zip(OF_JOB, values, strict=True)
+    fields = {name: value for name, value in told if value is not False}
+    return _job(job_id, spec, fields, read_at_ms=read_at_ms)
 
 
-def _job(job_id: str, spec: bytes, fields: Mapping[str, object], *, read_at_ms: int) -> Job:
-    own = {"id": job_id, "spec": parse_spec(spec), "read_at_ms": read_at_ms}
+def _job(job_id: str, spec: JobSpec, fields: Mapping[str, object], *, read_at_ms: int) -> Job:
+    own = {"id": job_id, "spec": spec, "read_at_ms": read_at_ms}
     return _JOB.validate_python({**_NO_COUNTS, **fields, **own})
 
 

@@ -3,13 +3,15 @@
 They build the keys of the job they are told, which Redis Cluster would not allow: decision 0011.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import NoScriptError
 
-from shared.job_store import keys
+from shared.job_store import keys, records
 from shared.job_store.connection import translated_errors
 from shared.jobs import END_STATUSES, NEVER_TAKEN_IN
 
@@ -31,7 +33,7 @@ LEADING_ON = (
 )
 """Run even at `maxmemory`, where others are refused: they lead to memory being freed."""
 
-TAKING_IN = ("create_job", "submit_job", "append_chunk", "close_input")
+TAKING_IN = ("create_job", "submit_jobs", "append_chunk", "close_input")
 """Have `_intake.lua` before them, too."""
 
 READING = ("read_chunks",)
@@ -39,10 +41,16 @@ READING = ("read_chunks",)
 
 
 class Scripts:
-    """Runs a script by its file name. The client loads a script again where the server lost it."""
+    """Runs a script by its file name; loads it where the server lost it, or never had it."""
 
     def __init__(self, redis: Redis, *names: str) -> None:
-        self._scripts = {name: redis.register_script(_source(name)) for name in names}
+        self._redis = redis
+        self._sources = {name: _source(name) for name in names}
+        # A server names a script by this sum.
+        self._shas = {
+            name: hashlib.sha1(source.encode()).hexdigest()  # noqa: S324
+            for name, source in self._sources.items()
+        }
 
     def run(self, name: str, *args: str | bytes | float) -> Any:
         """The script's answer as redis-py gives it: bytes, int or a list of them.
@@ -50,16 +58,24 @@ class Scripts:
         Raises StoreUnavailableError, StoreFullError.
         """
         with translated_errors():
-            return self._scripts[name](args=args)
+            # Not by the client's own Script, which costs as much as all the rest of a call.
+            try:
+                return self._redis.execute_command("EVALSHA", self._shas[name], 0, *args)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                return self._redis.execute_command("EVAL", self._sources[name], 0, *args)  # type: ignore[no-untyped-call]
 
 
 def _source(name: str) -> str:
     folder = resources.files("shared.job_store") / "lua"
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
     sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
+    told = ", ".join(f"'{field}'" for field in records.OF_JOB)
     preludes = ("_job", "_work", "_intake") if name in TAKING_IN else ("_job", "_work")
-    parts = ((folder / f"{part}.lua").read_text() for part in (*preludes, name))
-    return f"#!lua{_flags(name)}\n{names}{sets}\n{''.join(parts)}"
+    before = "".join((folder / f"{part}.lua").read_text() for part in preludes)
+    script = (folder / f"{name}.lua").read_text()
+    # A script returns where it is done; what it kept for its end is written after that.
+    main = f"local function main()\n{script}end\nlocal answer = main()\nsettle()\nreturn answer\n"
+    return f"#!lua{_flags(name)}\n{names}{sets}local OF_JOB = {{{told}}}\n{before}{main}"
 
 
 def _flags(name: str) -> str:

@@ -3,13 +3,17 @@
 -- Jobs that are smaller don't need to know the server's memory to the byte.
 local SMALL_BYTES = 65536
 
+-- What was known of the backlog when the script began.
+local KNOWN
+
 -- Why there is no room for so many rows and bytes: {'busy', rows to be done before, rows/s} where there
 -- is too much work; {'never', most bytes} for what would be too much for an empty server, too.
 local function refusal(rows, bytes, most_rows, share)
-  local known = call('HMGET', BACKLOG, 'rows', 'bytes', 'sampled_at_ms', 'used', 'most')
-  local waiting_rows, promised_bytes = tonumber(known[1]) or 0, tonumber(known[2]) or 0
-  local used, most = tonumber(known[4]), tonumber(known[5])
-  if bytes > SMALL_BYTES or not most or NOW - known[3] > 2000 then used, most = memory() end
+  KNOWN = KNOWN or call('HMGET', BACKLOG, 'rows', 'bytes', 'sampled_at_ms', 'used', 'most')
+  local waiting_rows = (tonumber(KNOWN[1]) or 0) + OWED.rows
+  local promised_bytes = (tonumber(KNOWN[2]) or 0) + OWED.bytes
+  local used, most = tonumber(KNOWN[4]), tonumber(KNOWN[5])
+  if bytes > SMALL_BYTES or not most or NOW - KNOWN[3] > 2000 then used, most = memory() end
   if most > 0 and bytes > most * share then return {'never', math.floor(most * share)} end
   local excess_rows = waiting_rows + rows - most_rows
   local excess_bytes = most > 0 and used + promised_bytes + bytes - most * share or 0
@@ -22,10 +26,9 @@ local function refusal(rows, bytes, most_rows, share)
   end
 end
 
--- Make the record of the open job from pairs of field and value that begin at ARGV[first], in this
--- status. Returns nil, or why not: a refusal; {'taken', job, fingerprint} for an idempotency key that
--- made a job before.
-local function create(status, idempotency_key, request, rows, bytes, most_rows, share, first)
+-- Make the record of the open job from pairs of field and value, in this status. Returns nil, or why
+-- not: a refusal; {'taken', job, fingerprint} for an idempotency key that made a job before.
+local function create(status, idempotency_key, request, rows, bytes, most_rows, share, ...)
   local idempotency = idempotency_key ~= '' and string.format(IDEMPOTENCY, idempotency_key)
   if idempotency then
     local found = call('HMGET', idempotency, 'job_id', 'request')
@@ -33,16 +36,17 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   end
   local refused = refusal(rows, bytes, most_rows, share)
   if refused then return refused end
-  FIELDS = {}
-  set('status', status, 'created_at_ms', string.format('%d', NOW), unpack(ARGV, first))
+  IS_LOADED = true
+  set('status', status, 'created_at_ms', string.format('%d', NOW), ...)
   call('SET', TOMBSTONE, 'expired')
   if idempotency then
     set('idempotency_key', idempotency_key)
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
-  local deadline = number('deadline_seconds')
+  local deadline = term('deadline_seconds')
   if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
+  OWED_BY[ID] = {rows = 0, bytes = 0}
 end
 
 -- Add a chunk whose input is stored. `growth`: bytes that its results take.

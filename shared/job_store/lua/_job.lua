@@ -1,8 +1,9 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
 -- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
 local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, PROGRESS
--- The open job's record, if `load` has read it.
-local FIELDS
+-- What is known of the open job's record: false for a field that it has not. It is written back when
+-- another job is opened and at the script's end, so that many changes are one command.
+local FIELDS, IS_LOADED, CHANGED, RECORD_SECONDS, TERMS
 
 local call = redis.call
 local time = call('TIME')
@@ -11,52 +12,112 @@ local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Results up to so many bytes are told with the end of their job: an answer to a small request.
 local MOST_TOLD = 16384
 
+local function forget_record()
+  FIELDS, IS_LOADED, CHANGED, RECORD_SECONDS, TERMS = {}, false, {}, nil, nil
+end
+
+local function write_back()
+  if next(CHANGED) then
+    local written, removed = {}, {}
+    for field in pairs(CHANGED) do
+      local value = FIELDS[field]
+      if value then
+        written[#written + 1] = field
+        written[#written + 1] = value
+      else
+        removed[#removed + 1] = field
+      end
+    end
+    if #written > 0 then call('HSET', RECORD, unpack(written)) end
+    if #removed > 0 then call('HDEL', RECORD, unpack(removed)) end
+    CHANGED = {}
+  end
+  if RECORD_SECONDS then
+    call('EXPIRE', RECORD, RECORD_SECONDS)
+    RECORD_SECONDS = nil
+  end
+end
+
+forget_record()
+
 -- Make a job the one that the functions below are about.
 local function open(id)
-  local function key(suffix) return string.format(JOB_KEY, id, suffix) end
-  ID, RECORD, CHUNKS, FIELDS = id, key(''), key(':chunks'), nil
-  RETURNED, PARTS, RESULTS = key(':returned'), key(':parts'), key(':results')
-  ERRORS, REJECTS, TOMBSTONE = key(':errors'), key(':rejects'), key(':tombstone')
-  PROGRESS = key(':progress')
+  write_back()
+  local key = string.format(JOB_KEY, id, '')
+  forget_record()
+  ID, RECORD, CHUNKS, RETURNED, PARTS = id, key, key .. ':chunks', key .. ':returned', key .. ':parts'
+  RESULTS, ERRORS, REJECTS = key .. ':results', key .. ':errors', key .. ':rejects'
+  TOMBSTONE, PROGRESS = key .. ':tombstone', key .. ':progress'
 end
 
 local function input(chunk)
-  return string.format(JOB_KEY, ID, ':input:' .. chunk)
+  return RECORD .. ':input:' .. chunk
 end
 
 -- Read the whole record at once, for scripts that need much of it.
 local function load()
   local found = call('HGETALL', RECORD)
-  FIELDS = {}
-  for i = 1, #found, 2 do FIELDS[found[i]] = found[i + 1] end
+  for i = 1, #found, 2 do
+    if FIELDS[found[i]] == nil then FIELDS[found[i]] = found[i + 1] end
+  end
+  IS_LOADED = true
+end
+
+-- Read some fields of the record at once, as far as they are not known.
+local function fetch(...)
+  local fields = {}
+  for _, field in ipairs({...}) do
+    if FIELDS[field] == nil and not IS_LOADED then fields[#fields + 1] = field end
+  end
+  if #fields == 0 then return end
+  for i, value in ipairs(call('HMGET', RECORD, unpack(fields))) do FIELDS[fields[i]] = value end
 end
 
 local function get(field)
-  if FIELDS then return FIELDS[field] or false end
-  return call('HGET', RECORD, field)
+  local value = FIELDS[field]
+  if value == nil and not IS_LOADED then
+    value = call('HGET', RECORD, field)
+    FIELDS[field] = value
+  end
+  return value or false
 end
 
 -- Write fields of the record, given as pairs of field and value.
 local function set(...)
-  call('HSET', RECORD, ...)
-  local given = FIELDS and {...} or {}
-  for i = 1, #given, 2 do FIELDS[given[i]] = tostring(given[i + 1]) end
-end
-
--- Add to a field of the record that holds a number; returns what it is then.
-local function add(field, change)
-  local value = call('HINCRBY', RECORD, field, change)
-  if FIELDS then FIELDS[field] = tostring(value) end
-  return value
+  local given = {...}
+  for i = 1, #given, 2 do
+    FIELDS[given[i]] = tostring(given[i + 1])
+    CHANGED[given[i]] = true
+  end
 end
 
 local function unset(field)
-  call('HDEL', RECORD, field)
-  if FIELDS then FIELDS[field] = nil end
+  FIELDS[field] = false
+  CHANGED[field] = true
 end
 
 local function number(field)
   return tonumber(get(field)) or 0
+end
+
+-- One of the numbers that never change, which one field holds.
+local function term(name)
+  if not TERMS then
+    TERMS = {}
+    local retention, active, tombstone, deadline, threshold =
+      string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+)$')
+    TERMS.retention_seconds, TERMS.active_seconds = tonumber(retention), tonumber(active)
+    TERMS.tombstone_seconds, TERMS.deadline_seconds = tonumber(tombstone), tonumber(deadline)
+    TERMS.error_threshold = tonumber(threshold)
+  end
+  return TERMS[name] or 0
+end
+
+-- Add to a field of the record that holds a number; returns what it is then.
+local function add(field, change)
+  local value = number(field) + change
+  set(field, value)
+  return value
 end
 
 -- Why nothing may be written to the job any more; false while something may.
@@ -73,7 +134,7 @@ end
 
 -- How long an input is kept if nobody frees it: longer than a job at which nothing happens.
 local function keep_input(chunk)
-  call('EXPIRE', input(chunk), 2 * number('active_seconds'))
+  call('EXPIRE', input(chunk), 2 * term('active_seconds'))
 end
 
 -- Free the inputs of all chunks; those of committed ones are free already.
@@ -95,6 +156,7 @@ end
 local function free_all()
   free_inputs()
   call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  forget_record()
 end
 
 -- Count the lifetime of the job anew, with these keys of it besides the record. Its retention begins
@@ -102,17 +164,17 @@ end
 -- too long for it.
 local function keep(...)
   local has_ended = ENDS[get('status')]
-  local seconds = number(has_ended and 'retention_seconds' or 'active_seconds')
+  local seconds = term(has_ended and 'retention_seconds' or 'active_seconds')
   local expires_at = string.format('%d', NOW + seconds * 1000)
   set('expires_at_ms', expires_at)
   -- The sweep must still find how many inputs there are.
-  call('EXPIRE', RECORD, has_ended and seconds or seconds + 60)
+  RECORD_SECONDS = has_ended and seconds or seconds + 60
   for _, key in ipairs({...}) do call('EXPIRE', key, seconds) end
   if not has_ended then
     for chunk = 0, number('chunks_total') - 1 do keep_input(chunk) end
   end
   call('ZADD', EXPIRIES, expires_at, ID)
-  local afterwards = seconds + number('tombstone_seconds')
+  local afterwards = seconds + term('tombstone_seconds')
   call('EXPIRE', TOMBSTONE, afterwards)
   local idempotency = get('idempotency_key')
   if idempotency then call('EXPIRE', string.format(IDEMPOTENCY, idempotency), afterwards) end
@@ -121,7 +183,7 @@ end
 -- `keep` for all keys there may be while the job has not ended. What happens within a hundredth of its
 -- lifetime is one change: then only the keys named, which may be new, get theirs.
 local function renew(...)
-  local seconds = number('active_seconds')
+  local seconds = term('active_seconds')
   if number('expires_at_ms') > NOW + seconds * 990 then
     for _, key in ipairs({...}) do call('EXPIRE', key, seconds, 'NX') end
   else
@@ -129,26 +191,50 @@ local function renew(...)
   end
 end
 
--- Change what the job still brings: rows without an outcome, and bytes to be stored for it. The
--- totals are what admission looks at.
-local function owe(rows, bytes)
-  for what, change in pairs({rows = rows, bytes = bytes}) do
-    if change ~= 0 then
-      call('HINCRBY', BACKLOG, what, change)
-      call('HINCRBY', BACKLOG, what .. ':' .. ID, change)
-    end
+-- What jobs still bring: rows without an outcome, and bytes to be stored for them. The totals are what
+-- admission looks at. Changes of the totals, and what single jobs bring after them, are written at the
+-- script's end.
+local OWED, OWED_BY = {rows = 0, bytes = 0}, {}
+
+local function owed_by(id)
+  if not OWED_BY[id] then
+    local known = call('HMGET', BACKLOG, 'rows:' .. id, 'bytes:' .. id)
+    OWED_BY[id] = {rows = tonumber(known[1]) or 0, bytes = tonumber(known[2]) or 0}
   end
+  return OWED_BY[id]
+end
+
+-- Change what a job still brings.
+local function owe(id, rows, bytes)
+  local owed = owed_by(id)
+  owed.rows, owed.bytes = owed.rows + rows, owed.bytes + bytes
+  OWED.rows, OWED.bytes = OWED.rows + rows, OWED.bytes + bytes
 end
 
 -- A job that has ended or is gone brings nothing more.
 local function owe_nothing(id)
-  local left = call('HMGET', BACKLOG, 'rows:' .. id, 'bytes:' .. id)
-  if not left[1] and not left[2] then return end
-  for i, what in ipairs({'rows', 'bytes'}) do
-    local owed = tonumber(left[i]) or 0
-    if owed ~= 0 then call('HINCRBY', BACKLOG, what, -owed) end
+  local owed = owed_by(id)
+  owe(id, -owed.rows, -owed.bytes)
+end
+
+local function write_backlog()
+  local written, removed = {}, {}
+  for id, owed in pairs(OWED_BY) do
+    for what, amount in pairs(owed) do
+      local field = what .. ':' .. id
+      if amount == 0 then
+        removed[#removed + 1] = field
+      else
+        written[#written + 1] = field
+        written[#written + 1] = amount
+      end
+    end
   end
-  call('HDEL', BACKLOG, 'rows:' .. id, 'bytes:' .. id)
+  if #written > 0 then call('HSET', BACKLOG, unpack(written)) end
+  if #removed > 0 then call('HDEL', BACKLOG, unpack(removed)) end
+  for what, change in pairs(OWED) do
+    if change ~= 0 then call('HINCRBY', BACKLOG, what, change) end
+  end
 end
 
 local function free_idempotency_key()
@@ -158,22 +244,37 @@ local function free_idempotency_key()
   unset('idempotency_key')
 end
 
+-- What is told to whom at the script's end.
+local TOLD = {}
+
 -- Tell those who wait for the job's end that it is gone, or what there is to know of it.
 local function tell(...)
   local awaited_by = get('awaited_by')
   if not awaited_by then return end
-  local message = cjson.encode({ID, ...})
-  for channel in string.gmatch(awaited_by, '%S+') do call('PUBLISH', channel, message) end
+  for channel in string.gmatch(awaited_by, '%S+') do
+    TOLD[channel] = TOLD[channel] or {}
+    table.insert(TOLD[channel], {ID, ...})
+  end
 end
 
 local function tell_end()
   if not get('awaited_by') then return end
-  if not FIELDS then load() end
-  local results = ''
+  fetch(unpack(OF_JOB))
+  local results, values = '', {}
   if number('chunks_total') == 1 and call('HSTRLEN', RESULTS, '0') <= MOST_TOLD then
     results = call('HGET', RESULTS, '0') or ''
   end
-  tell(string.format('%d', NOW), FIELDS, results)
+  for i, field in ipairs(OF_JOB) do values[i] = get(field) end
+  tell(values, results)
+end
+
+-- Write all that was kept for the script's end.
+local function settle()
+  write_back()
+  write_backlog()
+  for channel, jobs in pairs(TOLD) do
+    call('PUBLISH', channel, cjson.encode({string.format('%d', NOW), jobs}))
+  end
 end
 
 -- End the job: called once per job, since an ended job is closed to every script.
@@ -182,11 +283,11 @@ local function finish(status, code, detail)
   if code then set('error_code', code, 'error_detail', detail) end
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   free_inputs()
-  call('UNLINK', RETURNED, PARTS)
-  if number('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
+  call('UNLINK', CHUNKS, RETURNED, PARTS)
+  if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
   owe_nothing(ID)
-  keep(CHUNKS, RESULTS, ERRORS, REJECTS)
+  if number('failed') > 0 then keep(RESULTS, ERRORS, REJECTS) else keep(RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
 end

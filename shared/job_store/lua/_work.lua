@@ -47,11 +47,15 @@ local function busy(worker)
   return all, bulk
 end
 
--- Whether a worker, as it described itself, has a process to spare for a lane.
-local function is_idle(worker, description, lane)
+-- Whether a worker, as it described itself, has a process to spare for a lane beside the busy ones.
+local function has_room(description, all_busy, bulk_busy, lane)
   local _, processes, bulk = parse_worker(description)
-  local all_busy, bulk_busy = busy(worker)
   return all_busy < processes and (lane == 'small' or bulk_busy < bulk)
+end
+
+local function is_idle(worker, description, lane)
+  local all_busy, bulk_busy = busy(worker)
+  return has_room(description, all_busy, bulk_busy, lane)
 end
 
 local function has_idle(lane)

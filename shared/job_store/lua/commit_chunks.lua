@@ -3,6 +3,7 @@
 -- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
 -- finds the result and changes nothing.
 local worker = ARGV[1]
+local rows_done = 0
 
 local function free_parts(chunk)
   for _, part in ipairs(call('HKEYS', PARTS)) do
@@ -12,7 +13,8 @@ end
 
 local function commit(id, chunk, token, results, errors, rejects, succeeded, failed)
   open(id)
-  load()
+  fetch('status', 'terms', 'awaited_by', 'idempotency_key', 'is_received', 'lane', 'expires_at_ms',
+    unpack(OF_JOB))
   local known = call('HMGET', CHUNKS, chunk .. ':token', chunk .. ':lost', chunk .. ':growth')
   local why = closed()
   if not why and known[1] ~= token then
@@ -28,16 +30,16 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end
   call('UNLINK', input(chunk))
   if known[2] then free_parts(chunk) end
-  call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
-  owe(-(succeeded + failed), -(tonumber(known[3]) or 0))
-  call('HINCRBY', BACKLOG, 'done', succeeded + failed)
-  local all_failed, threshold = number('failed') + failed, number('error_threshold')
-  set('chunks_done', number('chunks_done') + 1, 'succeeded', number('succeeded') + succeeded,
-    'failed', all_failed)
+  owe(ID, -(succeeded + failed), -(tonumber(known[3]) or 0))
+  rows_done = rows_done + succeeded + failed
+  add('chunks_done', 1)
+  add('succeeded', succeeded)
+  local all_failed, threshold = add('failed', failed), term('error_threshold')
   if threshold >= 0 and all_failed > threshold then
     finish('failed', 'error_threshold_exceeded',
       all_failed .. ' rows failed; the job allows ' .. threshold .. '.')
   elseif not finish_if_complete() then
+    call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
     renew(RESULTS, ERRORS, REJECTS)
     call('PUBLISH', PROGRESS, chunk)
   end
@@ -46,10 +48,12 @@ end
 
 local outcomes = {}
 for i = 3, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
+if rows_done > 0 then call('HINCRBY', BACKLOG, 'done', rows_done) end
 -- This process looks in a moment for work that it may run.
 local description = call('HGET', WORKERS, worker)
+local all_busy, bulk_busy = busy(worker)
 for _, lane in ipairs({'small', 'bulk'}) do
-  if description and is_idle(worker, description, lane) then
+  if description and has_room(description, all_busy, bulk_busy, lane) then
     call('SET', string.format(WOKEN, lane), worker .. ' ' .. ARGV[2], 'PX', 100)
   end
 end

@@ -6,10 +6,11 @@
 open(ARGV[1])
 if call('EXISTS', RECORD) == 1 then return {'exists'} end
 local rows, bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
-local why = create('receiving', ARGV[2], ARGV[3], rows, bytes, tonumber(ARGV[6]), tonumber(ARGV[7]), 9)
+local why = create('receiving', ARGV[2], ARGV[3], rows, bytes, tonumber(ARGV[6]), tonumber(ARGV[7]),
+  unpack(ARGV, 9))
 if why then return why end
 set('expected_rows', rows, 'expected_bytes', bytes)
-owe(rows, bytes)
+owe(ID, rows, bytes)
 call('ZADD', UPLOADS, NOW + ARGV[8] * 1000, ID)
 keep()
 return {'created'}

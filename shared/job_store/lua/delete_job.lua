@@ -2,7 +2,7 @@
 -- 'gone'. Returns 1 if there was a record.
 open(ARGV[1])
 if call('EXISTS', RECORD) == 0 then return 0 end
-local seconds = number('tombstone_seconds')
+local seconds = term('tombstone_seconds')
 local has_ended, idempotency = closed() == 'ended', get('idempotency_key')
 if not has_ended then
   call('PUBLISH', PROGRESS, 'deleted')

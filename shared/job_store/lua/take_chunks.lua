@@ -18,9 +18,15 @@ local seen = call('HGET', WORKERS, worker)
 if not seen then return {'unknown'} end
 local _, processes, most_bulk = parse_worker(seen)
 
+-- Open a job and read what is needed of its record.
+local function look_at(id)
+  open(id)
+  fetch('status', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms')
+end
+
 -- Open a job that has left its line; whether there is a chunk of it to run.
 local function is_next(id)
-  open(id)
+  look_at(id)
   if closed() then return false end
   unset('is_ready')
   return has_chunks_to_run()
@@ -93,10 +99,9 @@ end
 
 -- The rows and the spec of a job of one chunk that nobody has begun; false for another.
 local function fresh()
-  local fields = call('HMGET', RECORD, 'status', 'is_received', 'chunks_total', 'chunks_taken', 'total',
-    'spec')
-  local is_fresh = fields[1] == 'queued' and fields[2] == '1' and fields[3] == '1' and not fields[4]
-  return is_fresh and tonumber(fields[5]), fields[6]
+  local is_fresh = get('status') == 'queued' and get('is_received') == '1' and get('chunks_total') == '1'
+    and not get('chunks_taken')
+  return is_fresh and number('total'), get('spec')
 end
 
 -- Lease other small jobs with the same spec, as far as they fit. `rows`: of those leased already.
@@ -107,7 +112,7 @@ local function join(leases, spec, rows)
     local line = string.format(READY_JOBS, 'small', caller)
     for _, id in ipairs(call('LRANGE', line, 0, most_jobs - 1)) do
       if #leases >= most_jobs then return end
-      open(id)
+      look_at(id)
       local more, its_spec = fresh()
       if more and rows + more <= most_rows and its_spec == spec then
         call('LREM', line, 1, id)

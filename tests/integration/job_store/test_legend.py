@@ -68,7 +68,7 @@ def test_lines_of_waiting_jobs_last_however_short_lived_the_last_of_them_is(
 ) -> None:
     steps.submit(caller="me")
     job_id = steps.submit(caller="me")
-    steps.redis.hset(keys.record(job_id), "active_seconds", 1)
+    steps.redis.hset(keys.record(job_id), "terms", "1 1 1 0 -1")
     steps.append(job_id, 1)
 
     assert {steps.redis.ttl(key) for key in steps.redis.scan_iter("ready:*")} == {-1}
@@ -127,5 +127,5 @@ def test_only_scripts_that_bring_work_are_refused_when_memory_is_full() -> None:
     }
 
     brings_work = names - set(scripts.LEADING_ON) - set(scripts.READING)
-    assert brings_work == {"create_job", "submit_job"}
+    assert brings_work == {"create_job", "submit_jobs"}
     assert set(scripts.LEADING_ON) <= names

@@ -16,7 +16,7 @@ from shared.job_store.workers import WorkerRegistry
 from shared.jobs import Job, JobStatus, JobTerms, Lane, new_job_id
 from shared.suspicion import Rows
 from tests.factories import make_body, make_capacity, make_intake, make_plan, make_result, make_spec
-from tests.job_steps import JobSteps
+from tests.job_steps import JobSteps, submit_whole
 
 # --- results
 
@@ -188,7 +188,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: list(store.follow("job_1")),
         lambda: store.await_end("job_1", "ends:1"),
         lambda: intake.create("job_1", make_spec(), JobTerms()),
-        lambda: intake.submit("job_1", make_spec(), JobTerms(), make_body()),
+        lambda: submit_whole(intake, "job_1", make_spec(), JobTerms(), make_body()),
         lambda: intake.first_request("k"),
         lambda: intake.append_chunk("job_1", make_plan(), b"", result_bytes=0),
         lambda: intake.close("job_1", input_bytes=0, sha256=""),

@@ -36,7 +36,7 @@ from tests.factories import (
 )
 from tests.integration.job_store.expectation import Attempt, Expectation, ExpectedJob
 from tests.integration.job_store.snapshot import Snapshot
-from tests.job_steps import LANES, JobSteps
+from tests.job_steps import LANES, JobSteps, submit_whole
 
 LONG_SECONDS = 1000
 """How long workers and uploads may be silent: longer than Hypothesis needs for an example, so that
@@ -132,7 +132,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         job_id, body = new_job_id(), make_body(make_plan(rows=rows))
         terms = JobTerms(lane=Lane.SMALL, caller=caller, idempotency_key=job_id[-5:])
         for _ in range(2):  # the second is a repeat after a lost answer
-            self.steps.intake.submit(job_id, spec(threshold), terms, body)
+            submit_whole(self.steps.intake, job_id, spec(threshold), terms, body)
         job = self.expected.create(
             job_id, lane=Lane.SMALL, caller=caller, threshold=threshold, promised=0
         )

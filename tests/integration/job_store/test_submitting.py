@@ -13,7 +13,7 @@ from shared.job_store.store import JobFilter
 from shared.jobs import JobErrorCode, JobStatus, JobTerms, Lane, new_job_id
 from shared.signature import Dtype, OutputColumn, OutputKind
 from tests.factories import PREDICTION, make_body, make_intake, make_plan, make_spec
-from tests.job_steps import JobSteps
+from tests.job_steps import JobSteps, submit_whole
 
 MIB = 1024**2
 ANY = JobFilter()
@@ -42,7 +42,7 @@ def submit(
     intake: JobIntake, job_id: str = "", *, rows: int = 10, **terms: Any
 ) -> TakenIn | FirstRequest:
     body, wanted = make_body(make_plan(rows=rows)), JobTerms(lane=Lane.SMALL, **terms)
-    return intake.submit(job_id or new_job_id(), SPEC, wanted, body)
+    return submit_whole(intake, job_id or new_job_id(), SPEC, wanted, body)
 
 
 def taken_in(intake: JobIntake, job_id: str = "", **job: Any) -> TakenIn:
@@ -60,7 +60,7 @@ def test_a_job_is_there_with_all_that_it_was_made_of(steps: JobSteps) -> None:
     plan = make_plan(rows=3, first_line=7)
     body = WholeBody(plan=plan, data=b"1\n\xff\0\n", input_bytes=99, sha256="b" * 64)
 
-    taken = steps.intake.submit(job_id, spec, JobTerms(lane=Lane.SMALL, caller="me"), body)
+    taken = submit_whole(steps.intake, job_id, spec, JobTerms(lane=Lane.SMALL, caller="me"), body)
 
     assert isinstance(taken, TakenIn)
     job = steps.store.get(job_id)

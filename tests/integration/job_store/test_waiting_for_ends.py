@@ -1,9 +1,7 @@
 """Who waits for the end of a job is told of it, also when the connection breaks meanwhile."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,31 +11,17 @@ from shared.errors import JobError, JobGoneError, JobNotFoundError, StoreUnavail
 from shared.job_store import ends as ends_module
 from shared.job_store import keys
 from shared.job_store.connection import connect
-from shared.job_store.ends import Ends, Seen
+from shared.job_store.ends import Awaited, Ends, Seen
 from shared.job_store.store import JobStore
 from shared.jobs import JobStatus, JobTerms, Lane, new_job_id
 from tests.factories import make_body, make_intake, make_result, make_spec
-from tests.job_steps import JobSteps
+from tests.job_steps import JobSteps, submit_whole
+from tests.listening import listeners, listening
 from tests.live_stack import redis_server
 from tests.waiting import wait_until
 
 LONG = 60
 """Seconds that a wait may take in these tests; what it waits for comes sooner."""
-
-
-@contextmanager
-def listening(redis: Redis) -> Iterator[Ends]:
-    """What an API process has to wait with."""
-    ends = Ends(redis, JobStore(redis))
-    yield ends
-    ends.close()
-    for channel in redis.pubsub_channels("ends:*"):
-        redis.publish(channel, '["job_0"]')  # or it would notice within a second
-    wait_until(lambda: listeners(ends) == [])
-
-
-def listeners(ends: Ends) -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread._target == ends._listen]
 
 
 @pytest.fixture
@@ -56,12 +40,18 @@ TOLD_ON: dict[str, str] = {}
 """Channels that jobs were submitted with."""
 
 
+def wait(ends: Ends, job_id: str, *, timeout_seconds: float, told_on: str = "") -> Seen:
+    """As the API waits for a job of `make_spec(deadline_seconds=50)`."""
+    awaited = Awaited(job_id=job_id, spec=make_spec(deadline_seconds=50), told_on=told_on)
+    return ends.wait(awaited, timeout_seconds=timeout_seconds)
+
+
 def submit_told(steps: JobSteps, ends: Ends) -> str:
     """A small job whose end is told to this API process since it was submitted."""
     job_id = new_job_id()
     TOLD_ON[job_id] = ends.channel()
     terms = JobTerms(lane=Lane.SMALL, awaited_by=TOLD_ON[job_id])
-    steps.intake.submit(job_id, make_spec(deadline_seconds=50), terms, make_body())
+    submit_whole(steps.intake, job_id, make_spec(deadline_seconds=50), terms, make_body())
     return job_id
 
 
@@ -71,7 +61,7 @@ def waiting(
     """Somebody who waits for a job's end, and is known to do so."""
     before = len(ends._waiting.get(job_id, ()))
     told_on = TOLD_ON[job_id] if is_told else ""
-    future = pool.submit(ends.wait, job_id, timeout_seconds=LONG, told_on=told_on)
+    future = pool.submit(wait, ends, job_id, timeout_seconds=LONG, told_on=told_on)
     wait_until(lambda: len(ends._waiting.get(job_id, ())) > before or future.done())
     return future
 
@@ -82,10 +72,11 @@ def is_awaited(steps: JobSteps, job_id: str) -> bool:
 
 def cut_and_cancel(steps: JobSteps, job_id: str) -> None:
     """End a job at the moment at which all subscriptions break."""
-    script = steps.store._scripts._scripts["end_job"]
+    sha = steps.store._scripts._shas["end_job"]
+    assert steps.redis.script_load(steps.store._scripts._sources["end_job"]) == sha
     with steps.redis.pipeline(transaction=True) as pipe:
         pipe.client_kill_filter(_type="pubsub")
-        script(args=[job_id, "cancelled", "", ""], client=pipe)
+        pipe.evalsha(sha, 0, job_id, "cancelled", "", "")
         killed, _ = pipe.execute()
     assert killed
 
@@ -152,7 +143,7 @@ def test_an_end_that_was_told_before_anybody_waited_is_not_missed(
     steps.run()
     wait_until(lambda: job_id in ends._unclaimed)
 
-    seen = ends.wait(job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
+    seen = wait(ends, job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
 
     assert (seen.job.status, seen.results) == (JobStatus.SUCCEEDED, b"chunk 0\n")
     assert ends._unclaimed == {}
@@ -163,7 +154,7 @@ def test_many_results_are_left_in_the_store(steps: JobSteps, ends: Ends) -> None
     lease = steps.leased()
     steps.leases.commit(lease, make_result(results=b"1234567\n" * 2049))
 
-    seen = ends.wait(job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
+    seen = wait(ends, job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
 
     assert (seen.job.status, seen.results) == (JobStatus.SUCCEEDED, b"")
 
@@ -173,7 +164,7 @@ def test_results_of_several_chunks_are_left_in_the_store(steps: JobSteps, ends: 
     steps.store.await_end(job_id, ends.channel())
     steps.run_all()
 
-    seen = ends.wait(job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
+    seen = wait(ends, job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
 
     assert (seen.job.status, seen.results) == (JobStatus.SUCCEEDED, b"")
 
@@ -183,7 +174,7 @@ def test_a_job_deleted_before_anybody_waited_is_gone(steps: JobSteps, ends: Ends
     steps.store.delete(job_id)
 
     with pytest.raises(JobGoneError):
-        ends.wait(job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
+        wait(ends, job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
 
 
 def test_a_job_that_was_deleted_after_its_end_is_gone_whatever_was_told(
@@ -195,7 +186,7 @@ def test_a_job_that_was_deleted_after_its_end_is_gone_whatever_was_told(
     steps.store.delete(job_id)
 
     with pytest.raises(JobGoneError):
-        ends.wait(job_id, timeout_seconds=LONG)
+        wait(ends, job_id, timeout_seconds=LONG)
 
 
 def test_each_of_many_who_wait_gets_their_own_job_over_one_connection(
@@ -259,8 +250,11 @@ def test_only_so_many_ends_are_kept_for_those_who_never_ask(
 def test_who_waits_too_short_gets_the_job_as_it_is(steps: JobSteps, ends: Ends) -> None:
     for job_id, is_told in ((steps.submit(), False), (submit_told(steps, ends), True)):
         for timeout_seconds in (0.05, 0):
-            seen = ends.wait(
-                job_id, timeout_seconds=timeout_seconds, told_on=TOLD_ON[job_id] if is_told else ""
+            seen = wait(
+                ends,
+                job_id,
+                timeout_seconds=timeout_seconds,
+                told_on=TOLD_ON[job_id] if is_told else "",
             )
             assert (seen.job.id, seen.job.status) == (job_id, JobStatus.QUEUED)
     assert ends._waiting == {}
@@ -272,14 +266,14 @@ def test_waiting_for_an_ended_job_takes_no_time(
     job_id = steps.submit()
     steps.run()
 
-    seen = pool.submit(ends.wait, job_id, timeout_seconds=LONG).result(timeout=8)
+    seen = pool.submit(wait, ends, job_id, timeout_seconds=LONG).result(timeout=8)
 
     assert seen.job.has_ended
 
 
 def test_nobody_waits_for_a_job_that_never_was(steps: JobSteps, ends: Ends) -> None:
     with pytest.raises(JobNotFoundError):
-        ends.wait(new_job_id(), timeout_seconds=LONG)
+        wait(ends, new_job_id(), timeout_seconds=LONG)
 
     assert steps.redis.keys() == []
 
@@ -291,7 +285,7 @@ def test_a_wait_may_be_longer_than_the_connection_waits_for_an_answer(
     job_id = steps.submit()
 
     with listening(impatient) as ends:
-        job = ends.wait(job_id, timeout_seconds=1.5).job
+        job = wait(ends, job_id, timeout_seconds=1.5).job
 
     assert job.status is JobStatus.QUEUED
     assert job.read_at_ms - job.created_at_ms >= 1450
@@ -358,7 +352,7 @@ def test_who_waits_looks_for_themselves_now_and_then(
 ) -> None:
     """The connection is dead and nobody has noticed."""
     monkeypatch.setattr(ends_module, "LOOK_SECONDS", 0.5)
-    monkeypatch.setattr(ends, "_pass_on", lambda _: None)
+    monkeypatch.setattr(ends, "_pass_on", lambda *_: None)
     job_id = submit_told(steps, ends)
     someone = waiting(pool, ends, job_id, is_told=True)
 
@@ -375,7 +369,7 @@ def test_who_waits_is_told_by_a_server_that_was_restarted(
         redis = connect(url)
         context = listening(redis)
         ends = context.__enter__()
-        make_intake(redis).submit(job_id, make_spec(), JobTerms(), make_body())
+        submit_whole(make_intake(redis), job_id, make_spec(), JobTerms(), make_body())
         someone = waiting(pool, ends, job_id)
         wait_until(lambda: redis.hexists(keys.record(job_id), "awaited_by"))
 

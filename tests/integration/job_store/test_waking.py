@@ -23,7 +23,7 @@ from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobTerms, Lane, new_job_id
 from tests.factories import MAX_JOB_LOSSES, make_body, make_intake, make_spec
-from tests.job_steps import LANES, WORKER, JobSteps
+from tests.job_steps import LANES, WORKER, JobSteps, submit_whole
 
 
 def submit(steps: JobSteps, lane: Lane = Lane.SMALL, **spec: object) -> bool:
@@ -31,7 +31,7 @@ def submit(steps: JobSteps, lane: Lane = Lane.SMALL, **spec: object) -> bool:
     if lane is Lane.BULK:
         return steps.append(steps.create(lane=lane, **spec)) is Appended.MESSAGE_NEEDED
     terms = JobTerms(lane=lane)
-    taken = steps.intake.submit(new_job_id(), make_spec(**spec), terms, make_body())
+    taken = submit_whole(steps.intake, new_job_id(), make_spec(**spec), terms, make_body())
     assert isinstance(taken, TakenIn)
     return taken.is_message_needed
 
