@@ -219,6 +219,8 @@ class TableReader:
             na_filter=keep_missing,
             engine="c",
             encoding="utf-8",
+            # In pieces, what is an error in a column would depend on the piece it is in.
+            low_memory=False,
         )
         return table if [name for _, name in where] == list(names) else table[list(names)]
 

@@ -228,6 +228,16 @@ def test_a_whole_number_that_is_none_stays_what_it_is(cell: str, bad: str) -> No
     assert table.features["a"].tolist() == pytest.approx([expected], nan_ok=True)
 
 
+def test_booleans_are_no_numbers_however_far_away_the_next_number_is() -> None:
+    header = tuple(f"c{i}" for i in range(100))
+    empty = "," * 99 + "\n"
+
+    table = read(f"true{empty}" * 8192 + f"5{empty}", features=(make_feature("c0"),), header=header)
+
+    assert table.features["c0"].tolist() == [5]
+    assert len(table.errors) == 8192
+
+
 @pytest.mark.parametrize("text", ["true", "True", "FALSE"])
 @pytest.mark.parametrize("rows", [1, 1_000])
 def test_booleans_are_no_numbers_even_among_themselves(text: str, rows: int) -> None:
