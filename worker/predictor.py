@@ -11,6 +11,7 @@ import pandas as pd
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker.artifact_loader import first_line
+from worker.nameless import without_names
 
 # scikit-learn and pandas arrays come untyped: `Any` here is an ndarray.
 Columns = list[Any]
@@ -39,8 +40,8 @@ class Predictor:
     """A loaded model version. Not safe to share by threads: estimators are not."""
 
     def __init__(self, estimator: Any, manifest: Manifest) -> None:
-        self._estimator = estimator
-        self._takes_names = hasattr(estimator, "feature_names_in_")
+        self._estimator = without_names(estimator, manifest.signature)
+        self._takes_names = hasattr(self._estimator, "feature_names_in_")
         self.manifest = manifest
 
     def predict(
