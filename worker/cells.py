@@ -71,14 +71,13 @@ def converted(column: "pd.Series[Any]", feature: Feature) -> "pd.Series[Any]":
     return column
 
 
-def may_be_booleans(numbers: pd.DataFrame) -> list[str]:
+def may_be_booleans(numbers: npt.NDArray[np.float64]) -> list[int]:
     """The columns of a table of numbers that hold nothing but 0, 1 and missing values."""
-    if numbers.empty:
+    if not numbers.size:
         return []
-    values = numbers.to_numpy()
     # Hardly any column gets beyond its first cell.
-    candidates = np.flatnonzero(_is_boolean(values[0]))
-    return [str(numbers.columns[int(i)]) for i in candidates if _is_boolean(values[:, i]).all()]
+    candidates: list[int] = np.flatnonzero(_is_boolean(numbers[0])).tolist()
+    return [i for i in candidates if _is_boolean(numbers[:, i]).all()]
 
 
 def _is_boolean(values: npt.NDArray[np.float64]) -> Mask:

@@ -77,6 +77,8 @@ def _outputs(
 
 def _error_codes(plan: ChunkPlan, errors: Sequence[RowError]) -> pa.Array:
     """The code of each row's first error; null for a good row."""
+    if not errors:
+        return pa.nulls(plan.rows, pa.string())
     codes: list[str | None] = [None] * plan.rows
     positions = {row: position for position, row in enumerate(plan.picked_rows)}
     for error in reversed(errors):

@@ -78,6 +78,8 @@ class Slice:
             positions=positions,
             errors=errors,
         )
+        if len(positions) == self._plan.rows:
+            return ChunkResult(results=lines, errors=b"", succeeded=len(positions), failed=0)
         is_failed = np.ones(self._plan.rows, dtype=np.bool_)
         is_failed[positions] = False
         failed = np.flatnonzero(is_failed)

@@ -26,8 +26,12 @@ from worker.cells import Fault
 from worker.records import ChunkRecords
 
 Positions = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+Dtypes = str | np.dtype[np.float64] | dict[str, str]
 
 _NO_COLUMNS = pd.DataFrame()
+# pandas would look up its name for every chunk.
+_FLOAT = np.dtype(np.float64)
 _BOOLEAN = re.compile(rb"true|false", re.IGNORECASE)
 
 
@@ -69,11 +73,13 @@ class TableReader:
             data = self._records.joined(positions)
         carried = self._carried(data, positions)
         try:
-            features = self._read_typed(data)
+            features, numbers = self._read_typed(data)
         except ValueError:  # a cell is not of its column's type
             positions = self._without_non_numbers(data, positions)
-            features = self._read_typed(self._records.joined(positions))
-        features, positions = self._without_faults(features, positions)
+            features, numbers = self._read_typed(self._records.joined(positions))
+        # Nearly always, and then one look at all columns is enough.
+        if not (self._has_only_floats and np.isfinite(numbers).all()):
+            features, positions = self._without_faults(features, positions)
         return Table(features=features, positions=positions, carried=carried, errors=self._errors)
 
     def row_error(self, position: int, column: str, code: str, message: str) -> RowError:
@@ -131,9 +137,6 @@ class TableReader:
     ) -> tuple[pd.DataFrame, Positions]:
         """The rows that break no rule of the signature, in the types the model knows."""
         known = self._signature.features
-        # Nearly always, and then one look at all columns is enough.
-        if self._has_only_floats and np.isfinite(features.to_numpy()).all():
-            return features, positions
         faults = [fault for f in known for fault in cells.faults(features[f.name], f)]
         if faults:
             good = self._faultless(faults, features, positions)
@@ -158,19 +161,25 @@ class TableReader:
 
     # --- reading
 
-    def _read_typed(self, data: bytes) -> pd.DataFrame:
-        """All features. Raises ValueError for a text where a number belongs."""
-        names = self._signature.feature_names
+    def _read_typed(self, data: bytes) -> tuple[pd.DataFrame, Numbers]:
+        """All features, and those of them that are numbers.
+
+        Raises ValueError for a text where a number belongs.
+        """
+        names = number_names = self._signature.feature_names
         if self._has_only_floats:
             # As pandas gives it: of a table made of one array a model could not write into its own.
-            table = numbers = self._read(data, names, dtype="float64", keep_missing=True)
+            table = self._read(data, names, dtype=_FLOAT, keep_missing=True)
+            numbers = table.to_numpy()
         else:
             is_number = {f.name: f.dtype in cells.NUMERIC for f in self._signature.features}
             dtypes = {name: "float64" if is_number[name] else "str" for name in names}
             table = self._read(data, names, dtype=dtypes, keep_missing=True)
-            numbers = table[[name for name in names if is_number[name]]]
-        self._refuse_booleans(data, cells.may_be_booleans(numbers))
-        return table
+            number_names = tuple(name for name in names if is_number[name])
+            numbers = table[list(number_names)].to_numpy()
+        suspects = [number_names[i] for i in cells.may_be_booleans(numbers)]
+        self._refuse_booleans(data, suspects)
+        return table, numbers
 
     def _refuse_booleans(self, data: bytes, names: Sequence[str]) -> None:
         """Raise ValueError if one of these number columns holds nothing but "true" and "false":
@@ -197,7 +206,7 @@ class TableReader:
         return pd.concat([texts, pd.DataFrame(rest, columns=names, index=damaged)]).sort_index()
 
     def _read(
-        self, data: bytes, names: Sequence[str], *, dtype: str | dict[str, str], keep_missing: bool
+        self, data: bytes, names: Sequence[str], *, dtype: Dtypes, keep_missing: bool
     ) -> pd.DataFrame:
         """Some columns of records without a header, by pandas' C parser.
 
@@ -244,9 +253,9 @@ class _Layout:
         """The names in the order of the header; each table has its own to rename."""
         return self._index.view()
 
-    def by_position(self, dtype: str | dict[str, str]) -> str | dict[int, str]:
+    def by_position(self, dtype: Dtypes) -> str | np.dtype[np.float64] | dict[int, str]:
         """The types with the columns' positions in place of their names."""
-        if isinstance(dtype, str):
+        if not isinstance(dtype, dict):
             return dtype
         return {at: dtype[name] for at, name in zip(self.positions, self._names, strict=True)}
 

@@ -228,6 +228,14 @@ def test_a_whole_number_that_is_none_stays_what_it_is(cell: str, bad: str) -> No
     assert table.features["a"].tolist() == pytest.approx([expected], nan_ok=True)
 
 
+def test_a_table_may_be_without_numbers() -> None:
+    features = (make_feature("city", "string"), make_feature("member", "bool"))
+
+    table = read("Bonn,true\n0,1\n", features=features, header=("city", "member"))
+
+    assert table.features.to_numpy().tolist() == [["Bonn", True], ["0", True]]
+
+
 def test_booleans_are_no_numbers_however_far_away_the_next_number_is() -> None:
     header = tuple(f"c{i}" for i in range(100))
     empty = "," * 99 + "\n"
