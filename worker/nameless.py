@@ -43,27 +43,47 @@ Not so `SimpleImputer`, whose warnings show names, nor the histogram-based trees
 columns by name. A subclass may do anything."""
 
 
+class Steps:
+    """The steps of a pipeline, called one after the other.
+
+    `Pipeline` (1.9) does no more with what it is given, but finds out each time whether it is
+    fitted and what its last step can do.
+    """
+
+    def __init__(self, *steps: Any) -> None:
+        *self._transformers, self._model = steps
+
+    def predict(self, X: Any) -> Any:
+        return self._model.predict(self._transformed(X))
+
+    def predict_proba(self, X: Any) -> Any:
+        return self._model.predict_proba(self._transformed(X))
+
+    def _transformed(self, X: Any) -> Any:
+        for transformer in self._transformers:
+            X = transformer.transform(X)
+        return X
+
+
 def without_names(estimator: Any, signature: Signature) -> Any:
-    """An estimator that predicts the same from an array, or this one if it may need a DataFrame.
+    """What predicts the same from an array, or this estimator if it may need a DataFrame.
 
     The former is a copy without `feature_names_in_`, which is how an estimator looks that was
     fitted on an array, so it gives no warning about missing names. It shares all fitted values.
 
-    A pipeline (1.9) hands its input to the first step and sees nothing of it. If another step knows
-    names, the first was told to give out DataFrames (`set_output`) and needs its own.
+    Of a pipeline the first step alone gets the input. If another step knows names, the first was
+    told to give out DataFrames (`set_output`) and needs its own.
     """
-    steps = [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+    first, *others = (
+        [step for _, step in estimator.steps] if type(estimator) is Pipeline else [estimator]
+    )
     if not (
-        all(type(step) in ONLY_COMPARE_NAMES for step in steps)
-        and not any(hasattr(step, "feature_names_in_") for step in steps[1:])
+        all(type(step) in ONLY_COMPARE_NAMES for step in (first, *others))
+        and not any(hasattr(step, "feature_names_in_") for step in others)
         and all(feature.dtype is Dtype.FLOAT for feature in signature.features)
-        and tuple(getattr(steps[0], "feature_names_in_", ())) == signature.feature_names
+        and tuple(getattr(first, "feature_names_in_", ())) == signature.feature_names
     ):
         return estimator
-    first = copy.copy(steps[0])
+    first = copy.copy(first)
     del first.feature_names_in_
-    if type(estimator) is not Pipeline:
-        return first
-    pipeline = copy.copy(estimator)
-    pipeline.steps = [(estimator.steps[0][0], first), *estimator.steps[1:]]
-    return pipeline
+    return Steps(first, *others) if others else first
