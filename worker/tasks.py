@@ -34,8 +34,10 @@ TOGETHER = Terms(most_jobs=64, most_rows=1_000, most_seconds=0.25)
 """What is scored in one go is no larger than a single small job may be."""
 
 MOST_HOLD_SECONDS = 0.01
+HOLD_SHARE = 2.0
 """A process that is back sooner than another could be woken holds others back from small jobs: it
-takes all that came meanwhile together. Where it takes longer somebody else had better be woken."""
+takes all that came meanwhile together. Where it takes longer somebody else had better be woken. It
+holds for so many times as long as it took before, since rounds differ, but not longer than that."""
 
 
 class Shift:
@@ -106,7 +108,8 @@ class Shift:
                 persistently(self._leases.give_back)(lease, reason=LossReason.DIED)
         if leases[0].lane is Lane.SMALL:
             seconds = self._clock() - began
-            self._hold_seconds = seconds if seconds < MOST_HOLD_SECONDS else 0.0
+            is_soon_back = seconds < MOST_HOLD_SECONDS
+            self._hold_seconds = min(HOLD_SHARE * seconds, MOST_HOLD_SECONDS) * is_soon_back
 
 
 def register(

@@ -4,6 +4,7 @@ Keys: `keys.py`; atomic steps: `lua/`. All methods raise StoreUnavailableError w
 answer in time, and every one may be repeated after a lost answer.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -113,7 +114,7 @@ class Leases:
                 terms.most_jobs,
                 terms.most_rows,
                 terms.most_seconds,
-                round(terms.hold_seconds * 1000),
+                math.ceil(terms.hold_seconds * 1000),
                 round(terms.linger_seconds * 1000),
                 *lanes,
             )
