@@ -6,7 +6,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks, json_text
-from api.query import JobListQuery, RetryOrder, parse_order, parse_query
+from api.query import JobListQuery, RetryOrder, parse_order, parse_query, query_parser
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import Wait, WaitingRoom
@@ -20,10 +20,11 @@ MAX_RETRY_SECONDS = 30
 def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
     """Routes over these parts."""
     routes = Blueprint("jobs", __name__)
+    parse_options = query_parser(SubmitOptions)
 
     @routes.post("/jobs")
     def submit() -> Response:
-        options = parse_query(SubmitOptions, request.args)
+        options = parse_options(request.query_string)
         with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
             submitted = submission.submit(options, csv_body(submission), sender(wait))
             return _created(submitted, wait)

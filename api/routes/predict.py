@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, request
 
-from api.query import parse_query
+from api.query import query_parser
 from api.routes.jobs import accepted, csv_body, sender
 from api.routes.results import results_of, wanted_media_type
 from api.specification import SubmitOptions
@@ -19,10 +19,11 @@ WAIT_SECONDS = 30
 def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
     """Routes over these parts."""
     routes = Blueprint("predict", __name__)
+    parse_options = query_parser(SubmitOptions)
 
     @routes.post("/predict")
     def predict() -> Response:
-        options = parse_query(SubmitOptions, request.args)
+        options = parse_options(request.query_string)
         wanted_media_type()  # before there is a job
         preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
         with waiting_room.seat(preference) as wait:

@@ -7,7 +7,7 @@ from werkzeug.exceptions import NotAcceptable
 
 from api import representations
 from api.follower import while_there
-from api.query import ResultsQuery, RowErrorsQuery, parse_query
+from api.query import ResultsQuery, RowErrorsQuery, parse_query, query_parser
 from api.waiting import WaitingRoom
 from shared.errors import JobNotFinishedError
 from shared.job_store.store import JobStore
@@ -23,11 +23,12 @@ SENT_AT_ONCE = 2
 def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
     """Routes over this store; who follows a job has a seat in this room."""
     routes = Blueprint("results", __name__)
+    parse_results_query = query_parser(ResultsQuery)
 
     @routes.get("/jobs/<job_id>/results")
     def results(job_id: str) -> Response:
         job, texts = store.get_with_results(job_id)
-        query = parse_query(ResultsQuery, request.args)
+        query = parse_results_query(request.query_string)
         if query.follow and not job.has_ended:
             return followed(job)
         return results_of(_ended(job), texts)

@@ -1,6 +1,7 @@
 """A query string is understood wholly or refused by the name of what is wrong."""
 
 import pytest
+from werkzeug import Request
 from werkzeug.datastructures import MultiDict
 
 from api.query import (
@@ -10,6 +11,7 @@ from api.query import (
     RowErrorsQuery,
     parse_order,
     parse_query,
+    query_parser,
 )
 from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JobStatus, new_job_id
@@ -74,6 +76,26 @@ def test_results_are_followed_only_by_who_says_so(
     query: dict[str, str], *, is_followed: bool
 ) -> None:
     assert parse_query(ResultsQuery, MultiDict(query)).follow is is_followed
+
+
+@pytest.mark.parametrize("query", ["", "follow=true", "follow=%74rue&", "&follow=false"])
+def test_a_raw_query_is_understood_as_its_parameters(query: str) -> None:
+    parse_raw = query_parser(ResultsQuery)
+    expected = parse_query(ResultsQuery, Request.from_values(query_string=query).args)
+
+    assert [parse_raw(query.encode()) for _ in range(2)] == [expected] * 2
+
+
+@pytest.mark.parametrize("query", ["page=%ff", "page=1", "page", "follow", "follow=&follow=x"])
+def test_a_raw_query_is_refused_as_its_parameters_every_time(query: str) -> None:
+    parse_raw = query_parser(ResultsQuery)
+    with pytest.raises(InvalidParameterError) as expected:
+        parse_query(ResultsQuery, Request.from_values(query_string=query).args)
+
+    for _ in range(2):
+        with pytest.raises(InvalidParameterError) as refused:
+            parse_raw(query.encode())
+        assert str(refused.value) == str(expected.value)
 
 
 # --- JSON orders
