@@ -1,9 +1,12 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
+from werkzeug.http import parse_accept_header
 
 from api import representations
 from api.follower import while_there
@@ -98,7 +101,13 @@ def wanted_media_type() -> str:
 
     Raises NotAcceptable.
     """
-    wishes = request.accept_mimetypes
+    return _liked_best(request.headers.get("Accept"))
+
+
+@lru_cache(maxsize=256)
+def _liked_best(accept: str | None) -> str:
+    """Kept for the last headers: there are as few as there are HTTP libraries."""
+    wishes = parse_accept_header(accept, MIMEAccept)
     media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
     if media_type is None:
         raise NotAcceptable(f"There is {CSV} and {NDJSON}.")
