@@ -1,6 +1,7 @@
 """From the options of a request and a model version to what a job will do."""
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,9 @@ from shared.signature import Dtype, OutputColumn, OutputKind
 
 JOINED_SUFFIX = "_input"
 """Put behind a joined input column whose name a result column has already."""
+
+KEPT_HEADER_CHARS = 4096
+"""Specs of longer headers are not kept: a header may have megabytes."""
 
 
 class SubmitOptions(BaseModel):
@@ -44,11 +48,22 @@ class SubmitOptions(BaseModel):
 def make_spec(
     options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], *, settings: Settings
 ) -> JobSpec:
-    """What the job will do. Raises HeaderError, InvalidParameterError."""
+    """What the job will do. Raises HeaderError, InvalidParameterError.
+
+    Most small jobs want the same as the ones before, so the last specs are kept.
+    """
+    is_kept = sum(map(len, header)) <= KEPT_HEADER_CHARS
+    make = _kept_spec if is_kept else _new_spec
+    retention = options.expires_in or settings.retention_seconds
+    return make(options, manifest, header, min(retention, settings.max_retention_seconds))
+
+
+def _new_spec(
+    options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], retention_seconds: int
+) -> JobSpec:
     outputs = _outputs(manifest, options.output)
     carried = _carried(options, header)
     manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
-    retention = options.expires_in or settings.retention_seconds
     return JobSpec(
         model_name=manifest.name,
         model_version=manifest.version,
@@ -59,9 +74,12 @@ def make_spec(
         carried=carried,
         result_columns=_result_columns(carried, outputs),
         error_threshold=options.error_threshold,
-        retention_seconds=min(retention, settings.max_retention_seconds),
+        retention_seconds=retention_seconds,
         deadline_seconds=options.deadline,
     )
+
+
+_kept_spec = lru_cache(maxsize=256)(_new_spec)
 
 
 def retry_spec(parent: Job, manifest: Manifest) -> JobSpec:

@@ -48,6 +48,10 @@ class Manifest(BaseModel):
     libraries: dict[str, str] = {}
     """Versions the model was trained under, by distribution name."""
 
+    def __hash__(self) -> int:
+        """By the version alone: what is a dict here has no hash."""
+        return hash((self.name, self.version))
+
     @property
     def version_id(self) -> str:
         """`name/version`, as directories, logs and messages spell a model version."""
