@@ -7,7 +7,7 @@ with the job that its first sending made.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from api.intake import CsvIntake
@@ -104,10 +104,16 @@ class Submission:
         first_chunk = next(chunks, None)
         if first_chunk is None:
             raise EmptyInputError(has_header=True)
+        rows, body_bytes = _expected(first_chunk, intake)
         terms = JobTerms(
-            caller=sender.caller, idempotency_key=key, request=request, awaited_by=sender.channel
+            lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
+            caller=sender.caller,
+            expected_rows=rows,
+            expected_bytes=body_bytes + spec.result_bytes(rows, input_bytes=body_bytes),
+            idempotency_key=key,
+            request=request,
+            awaited_by=sender.channel,
         )
-        terms = _sized(terms, spec, first_chunk, intake, speed)
         if terms.lane is Lane.SMALL:
             return self._submit_small(spec, terms, first_chunk, body=intake)
         with self.reception.job(spec, terms) as job:
@@ -235,16 +241,8 @@ def _lane(rows: int, rows_per_second: float | None) -> Lane:
     return Lane.SMALL if rows <= SMALL_JOB_ROWS and is_quick else Lane.BULK
 
 
-def _sized(
-    terms: JobTerms, spec: JobSpec, first: Chunk, intake: CsvIntake, speed: float | None
-) -> JobTerms:
-    """`terms` with what can be told of the job's size when its first chunk is here."""
+def _expected(first: Chunk, intake: CsvIntake) -> tuple[int, int]:
+    """About how many rows and bytes a body has, by its first chunk."""
     plan, data = first
     body_bytes = len(data) + intake.bytes_to_come
-    rows = plan.rows * body_bytes // len(data)
-    return replace(
-        terms,
-        lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
-        expected_rows=rows,
-        expected_bytes=body_bytes + spec.result_bytes(rows, input_bytes=body_bytes),
-    )
+    return plan.rows * body_bytes // len(data), body_bytes
