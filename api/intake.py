@@ -85,12 +85,13 @@ class CsvIntake:
         """
         self._fill(1)
         self._strip_byte_order_mark()
-        record = b""
-        while not csv_records.count_records(record, self._delimiter):
-            record = self._take(1)
+        is_blank = True
+        while is_blank:
+            record = self._take(1, first_look_bytes=FIRST_LOOK_BYTES)
             if not record:
                 raise EmptyInputError(has_header=False)
             self._line += csv_records.count_lines(record)
+            is_blank = not csv_records.count_records(record, self._delimiter)
         names = self._fields(record)
         if len(names) > max_columns:
             raise TooManyColumnsError(len(names), max_columns)
@@ -130,14 +131,14 @@ class CsvIntake:
             )
         return max(1, min(int(rows * self._bytes_per_row), self._max_chunk_bytes))
 
-    def _take(self, target_bytes: int) -> bytes:
+    def _take(self, target_bytes: int, *, first_look_bytes: int = 0) -> bytes:
         """The next whole records: what ends within the target, at least one; empty at the end."""
-        look = target_bytes
+        look = max(target_bytes, first_look_bytes)
         end = 0
         while not end:
             self._fill(look + 1)
             is_all = self._has_ended and len(self._buffer) <= look
-            if is_all and look == target_bytes:
+            if is_all and len(self._buffer) <= target_bytes:
                 return self._take_rest()
             data = self._first(look)
             masked = csv_records.mask(data, self._delimiter)
