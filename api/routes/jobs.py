@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks, json_text
@@ -24,16 +24,19 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
 
     @routes.post("/jobs")
     def submit() -> Response:
-        options = parse_options(request.query_string)
-        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            submitted = submission.submit(options, csv_body(submission), sender(wait))
+        sent = current_request()
+        options = parse_options(sent.query_string)
+        with waiting_room.seat(sent.headers.get("Prefer", "")) as wait:
+            sent_by = sender(sent, wait)
+            submitted = submission.submit(options, csv_body(sent, submission), sent_by)
             return _created(submitted, wait)
 
     @routes.post("/jobs/<job_id>/retry")
     def retry(job_id: str) -> Response:
-        order = parse_order(RetryOrder, json_text(request.stream, request.headers))
-        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            sent_by = sender(wait)
+        sent = current_request()
+        order = parse_order(RetryOrder, json_text(sent.stream, sent.headers))
+        with waiting_room.seat(sent.headers.get("Prefer", "")) as wait:
+            sent_by = sender(sent, wait)
             return _created(submission.retry(job_id, order.model, sent_by), wait)
 
     def _created(submitted: Submitted, wait: Wait) -> Response:
@@ -71,20 +74,26 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     return routes
 
 
-def csv_body(submission: Submission) -> Iterator[bytes]:
+def current_request() -> Request:
+    """The request itself: Flask's proxy for it looks it up anew at every use."""
+    # The type that Flask gives to its proxy is that of what it stands for.
+    return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
+
+
+def csv_body(sent: Request, submission: Submission) -> Iterator[bytes]:
     """The request's rows as blocks of CSV. Raises UnsupportedMediaTypeError, BodyTooLargeError."""
     limit = submission.settings.max_body_bytes
-    return csv_blocks(request.stream, request.headers, limit_bytes=limit)
+    return csv_blocks(sent.stream, sent.headers, limit_bytes=limit)
 
 
-def sender(wait: Wait) -> Sender:
+def sender(sent: Request, wait: Wait) -> Sender:
     """What the request says of who sends it."""
-    headers = request.headers
+    headers = sent.headers
     is_as_long_as_announced = "Content-Encoding" not in headers
     return Sender(
-        caller=request.remote_addr or "",
+        caller=sent.remote_addr or "",
         idempotency_key=headers.get("Idempotency-Key"),
-        announced_bytes=(request.content_length or 0) if is_as_long_as_announced else 0,
+        announced_bytes=(sent.content_length or 0) if is_as_long_as_announced else 0,
         channel=wait.channel,
     )
 

@@ -1,9 +1,9 @@
 """`POST /predict`: a job whose predictions are the answer, if it ends soon enough."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api.query import query_parser
-from api.routes.jobs import accepted, csv_body, sender
+from api.routes.jobs import accepted, csv_body, current_request, sender
 from api.routes.results import results_of, wanted_media_type
 from api.specification import SubmitOptions
 from api.submission import Submission
@@ -23,29 +23,29 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
 
     @routes.post("/predict")
     def predict() -> Response:
-        options = parse_options(request.query_string)
-        wanted_media_type()  # before there is a job
-        preference = request.headers.get("Prefer", f"wait={WAIT_SECONDS}")
-        with waiting_room.seat(preference) as wait:
-            submitted = submission.submit(options, csv_body(submission), sender(wait))
+        sent = current_request()
+        headers = sent.headers
+        options = parse_options(sent.query_string)
+        media_type = wanted_media_type(headers)
+        with waiting_room.seat(headers.get("Prefer", f"wait={WAIT_SECONDS}")) as wait:
+            sent_by = sender(sent, wait)
+            submitted = submission.submit(options, csv_body(sent, submission), sent_by)
             seen = wait.for_end(submitted.job)
         if not seen.job.has_ended:
             return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
-        response = _predictions(seen)
+        response = _predictions(seen, media_type)
         if submitted.is_replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
-    def _predictions(seen: Seen) -> Response:
+    def _predictions(seen: Seen, media_type: str) -> Response:
         """Raises JobUnfinishedError for a job with rows that have no outcome."""
         job = seen.job
         if job.pending or not job.total:
             reason = f" ({job.error_code}: {job.error_detail})" if job.error_code else ""
             raise JobUnfinishedError(job.id, job.status, reason=reason)
         texts = iter([seen.results]) if seen.results else store.results(job)
-        response = results_of(job, texts)
-        del response.headers["Content-Disposition"]  # an answer, not a file to be saved
-        response.headers["Content-Location"] = f"/jobs/{job.id}/results"
-        return response
+        headers = {"Content-Location": f"/jobs/{job.id}/results"}
+        return results_of(job, texts, media_type, headers=headers)
 
     return routes

@@ -1,10 +1,10 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from flask import Blueprint, Response, request
-from werkzeug.datastructures import MIMEAccept
+from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 from werkzeug.http import parse_accept_header
 
@@ -34,26 +34,28 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
         query = parse_results_query(request.query_string)
         if query.follow and not job.has_ended:
             return followed(job)
-        return results_of(_ended(job), texts)
+        return file_of(_ended(job), texts)
 
     def followed(job: Job) -> Response:
         client = request.environ.get("gunicorn.socket")
-        response = results_of(job, while_there(client, store.follow(job.id)))
+        response = file_of(job, while_there(client, store.follow(job.id)))
         # Last: nothing may come between taking the seat and naming who gives it back.
         response.call_on_close(waiting_room.take_seat())
         return response
+
+    def file_of(job: Job, texts: Iterator[bytes]) -> Response:
+        media_type = wanted_media_type(request.headers)
+        return results_of(job, texts, media_type, headers=_as_file(job, "results", media_type))
 
     @routes.get("/jobs/<job_id>/errors")
     def errors(job_id: str) -> Response:
         job = store.get(job_id)
         parse_query(RowErrorsQuery, request.args)
         texts = store.errors(_ended(job))
-        return _stream(
-            job,
-            "errors",
-            csv=lambda: representations.errors_csv(texts),
-            ndjson=lambda: representations.errors_ndjson(texts),
-        )
+        media_type = wanted_media_type(request.headers)
+        render = representations.errors_csv if media_type == CSV else representations.errors_ndjson
+        headers = _as_file(job, "errors", media_type)
+        return _stream(job, render(texts), media_type, headers=headers)
 
     return routes
 
@@ -64,44 +66,38 @@ def _ended(job: Job) -> Job:
     return job
 
 
-def results_of(job: Job, texts: Iterator[bytes]) -> Response:
-    """Result lines under their header, in the format the caller likes best."""
-    return _stream(
-        job,
-        "results",
-        csv=lambda: representations.results_csv(job, texts),
-        ndjson=lambda: representations.results_ndjson(job, texts),
-    )
+def results_of(
+    job: Job, texts: Iterator[bytes], media_type: str, *, headers: Mapping[str, str]
+) -> Response:
+    """Result lines under their header, in this format."""
+    render = representations.results_csv if media_type == CSV else representations.results_ndjson
+    return _stream(job, render(job, texts), media_type, headers=headers)
 
 
 def _stream(
-    job: Job,
-    what: str,
-    *,
-    csv: Callable[[], Iterator[bytes]],
-    ndjson: Callable[[], Iterator[bytes]],
+    job: Job, texts: Iterator[bytes], media_type: str, *, headers: Mapping[str, str]
 ) -> Response:
-    """A streamed answer in the format the caller likes best."""
-    media_type = wanted_media_type()
-    is_csv = media_type == CSV
-    body: Iterable[bytes] = representations.in_pieces(csv() if is_csv else ndjson())
+    """A streamed answer; a small one is sent at once and with its length."""
+    body: Iterable[bytes] = representations.in_pieces(texts)
+    headers = {"Vary": "Accept", **headers}
     if job.has_ended and job.chunks_total == 1:
-        pieces = list(body)
-        # So little is sent at once and with its length.
-        body = pieces if len(pieces) > SENT_AT_ONCE else [b"".join(pieces)]
-    response = Response(body, mimetype=media_type)
-    name = f"{job.id}-{what}.{'csv' if is_csv else 'ndjson'}"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    response.headers["Vary"] = "Accept"
-    return response
+        body = list(body)
+        if len(body) <= SENT_AT_ONCE:
+            return Response(b"".join(body), headers=headers, mimetype=media_type)
+    return Response(body, headers=headers, mimetype=media_type)
 
 
-def wanted_media_type() -> str:
+def _as_file(job: Job, what: str, media_type: str) -> dict[str, str]:
+    suffix = "csv" if media_type == CSV else "ndjson"
+    return {"Content-Disposition": f'attachment; filename="{job.id}-{what}.{suffix}"'}
+
+
+def wanted_media_type(headers: Headers) -> str:
     """The format of results that the caller likes best; CSV if there is no wish.
 
     Raises NotAcceptable.
     """
-    return _liked_best(request.headers.get("Accept"))
+    return _liked_best(headers.get("Accept"))
 
 
 @lru_cache(maxsize=256)
