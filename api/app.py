@@ -6,6 +6,7 @@ from functools import partial
 from flask import Flask, request
 
 from api import problems
+from api.answers import Answer
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
 from api.routes import health, jobs, models, predict, results
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> Flask:
     # Results are read with the csv module, whose default limit is less than a cell may hold.
     csv.field_size_limit(settings.max_record_bytes)
     app = Flask(__name__, static_folder=None)
+    app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
     @app.before_request

@@ -9,6 +9,7 @@ from werkzeug.exceptions import NotAcceptable
 from werkzeug.http import parse_accept_header
 
 from api import representations
+from api.answers import Answer
 from api.follower import while_there
 from api.query import ResultsQuery, RowErrorsQuery, parse_query, query_parser
 from api.waiting import WaitingRoom
@@ -83,8 +84,8 @@ def _stream(
     if job.has_ended and job.chunks_total == 1:
         body = list(body)
         if len(body) <= SENT_AT_ONCE:
-            return Response(b"".join(body), headers=headers, mimetype=media_type)
-    return Response(body, headers=headers, mimetype=media_type)
+            return Answer(b"".join(body), headers=headers, mimetype=media_type)
+    return Answer(body, headers=headers, mimetype=media_type)
 
 
 def _as_file(job: Job, what: str, media_type: str) -> dict[str, str]:
