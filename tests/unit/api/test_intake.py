@@ -144,6 +144,34 @@ def test_a_chunk_is_the_bytes_that_were_sent(first_look: None, file: CsvFile, si
         at = body.index(data, at) + len(data)
 
 
+@settings(max_examples=60)
+@given(
+    blank=st.sampled_from(["", "\n", "\r\n", " \n", "\n \r\n\n"]),
+    names=st.lists(st.text('ab", \r\n', min_size=1), min_size=1, max_size=3),
+    file=csv_files(),
+    block_bytes=st.integers(1, 12),
+)
+def test_a_header_ends_in_the_same_place_however_it_is_looked_for(
+    blank: str, names: list[str], file: CsvFile, block_bytes: int
+) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter=file.delimiter).writerow(["first", *names])
+    body = f"{blank}{text.getvalue()}".encode() + file.data
+    found = []
+
+    for look in (1, intake.FIRST_LOOK_BYTES):
+        for size in (block_bytes, len(body)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(intake, "FIRST_LOOK_BYTES", look)
+                taken = make_intake(body, block_bytes=size, delimiter=file.delimiter)
+                header = taken.header(max_columns=100)
+                chunks = list(taken.chunks(lambda: 10**6))
+            found.append((header, records(chunks, file.separator)))
+
+    assert found == [found[0]] * 4
+    assert found[0][0] == ("first", *names)
+
+
 ODD_TEXTS = ["plain", "with, comma", 'with "quotes"', "two\nlines", "a\r\nb", '",\n",', "", "漢字"]
 
 
