@@ -24,6 +24,9 @@ workers = _settings.api_processes
 preload_app = True
 threads = 32
 
+# Not whatever is installed: gunicorn_h1c takes requests that this parser refuses.
+http_parser = "python"
+
 # Uploads and `Prefer: wait` may be under way when TERM arrives; whoever stops the API waits longer.
 graceful_timeout = 20
 
