@@ -1,0 +1,56 @@
+"""What a job will do follows from the options, the model version and the header alone."""
+
+import pytest
+
+from api.specification import KEPT_HEADER_CHARS, SubmitOptions, make_spec
+from shared.errors import HeaderError
+from shared.jobs import JobSpec
+from shared.manifest import Manifest
+from shared.settings import Settings
+from shared.signature import OutputColumn, OutputKind
+from tests.factories import make_feature, make_manifest, make_signature
+
+
+def spec_of(manifest: Manifest, *header: str, retention: int = 60, **options: object) -> JobSpec:
+    settings = Settings(retention_seconds=retention)
+    return make_spec(SubmitOptions(**options), manifest, header, settings=settings)
+
+
+@pytest.mark.parametrize("header", [("x", "y"), ("x", "y" * KEPT_HEADER_CHARS)])
+def test_the_same_request_wants_the_same(header: tuple[str, ...]) -> None:
+    first, second = (spec_of(make_manifest(), *header, key="x") for _ in range(2))
+
+    assert first == second
+    assert (first.header, first.carried) == (header, ("x",))
+
+
+def test_what_differs_wants_something_else() -> None:
+    manifest = make_manifest()
+    specs = [
+        spec_of(manifest, "x", "y"),
+        spec_of(manifest, "y", "x"),
+        spec_of(manifest, "x", "y", join="input"),
+        spec_of(manifest, "x", "y", expires_in=7),
+        spec_of(manifest, "x", "y", retention=61),
+        spec_of(make_manifest(version="2"), "x", "y"),
+    ]
+
+    assert all(spec not in specs[:number] for number, spec in enumerate(specs))
+
+
+def test_a_version_whose_manifest_was_replaced_is_looked_at_anew() -> None:
+    renamed = {OutputKind.PREDICT: (OutputColumn(name="other", dtype="float64"),)}
+    signatures = [make_signature(), make_signature(outputs=renamed)]
+
+    specs = [spec_of(make_manifest(signature=signature), "x") for signature in signatures]
+
+    assert specs[0] != specs[1]
+    assert "other" in [column.name for column in specs[1].result_columns]
+
+
+def test_a_header_that_does_not_fit_is_refused_every_time() -> None:
+    manifest = make_manifest(signature=make_signature(make_feature("x"), make_feature("z")))
+
+    for _ in range(2):
+        with pytest.raises(HeaderError, match="'z' is missing"):
+            spec_of(manifest, "x", "y")
