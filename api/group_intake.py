@@ -4,7 +4,7 @@ databases do it for transactions.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
@@ -22,8 +22,8 @@ Entry = Future[TakenIn | FirstRequest]
 
 
 class GroupIntake:
-    """Takes in whole jobs. A job that comes alone goes at once; while one group is under way the
-    next one gathers. Safe to share by threads, for which a thread of its own does the work.
+    """Takes in whole jobs. A job that comes alone goes at once; while a call is under way the next
+    group gathers, which a thread of its own takes in. Safe to share by threads.
     """
 
     def __init__(self, intake: JobIntake, ends: Ends, *, wake: Callable[[str], None]) -> None:
@@ -33,13 +33,20 @@ class GroupIntake:
         self._wake = wake
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._calling = threading.Lock()
         self._gathered: SimpleQueue[tuple[NewJob, Entry]] = SimpleQueue()
 
     def take_in(self, job: NewJob) -> Entry:
         """Have a job taken in. Who waits for its end is made to look if it is not."""
-        self._begin()
         entry: Entry = Future()
-        self._gathered.put((job, entry))
+        if self._calling.acquire(blocking=False):
+            try:
+                self._submit([(job, entry), *self._more(len(job.body.data))])
+            finally:
+                self._calling.release()
+        else:
+            self._gathered.put((job, entry))
+            self._begin()
         return entry
 
     def _begin(self) -> None:
@@ -51,35 +58,37 @@ class GroupIntake:
                     self._thread.start()
 
     def _work(self) -> None:
+        """Take in what gathers while somebody calls."""
         while True:
-            group = self._group()
-            try:
-                outcomes = self._intake.submit_all([job for job, _ in group])
-            except Exception as error:  # noqa: BLE001 – whatever it is, those who wait have to know
-                self._fail(group, error)
-                continue
-            for (job, entry), outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, Exception):
-                    self._fail([(job, entry)], outcome)
-                    continue
-                entry.set_result(outcome)
-                if isinstance(outcome, TakenIn) and outcome.is_message_needed:
-                    self._wake(job.id)
+            job, entry = self._gathered.get()
+            with self._calling:
+                self._submit([(job, entry), *self._more(len(job.body.data))])
 
-    def _group(self) -> list[tuple[NewJob, Entry]]:
-        """Waits for one job; takes with it what has gathered meanwhile."""
-        group = [self._gathered.get()]
-        size_bytes = len(group[0][0].body.data)
-        while len(group) < MOST_JOBS and size_bytes < MOST_BYTES:
+    def _more(self, size_bytes: int) -> Iterator[tuple[NewJob, Entry]]:
+        """What has gathered, as far as it goes with a job of this size."""
+        for _ in range(MOST_JOBS - 1):
+            if size_bytes >= MOST_BYTES:
+                return
             try:
-                group.append(self._gathered.get_nowait())
+                job, entry = self._gathered.get_nowait()
             except Empty:
-                break
-            size_bytes += len(group[-1][0].body.data)
-        return group
+                return
+            size_bytes += len(job.body.data)
+            yield job, entry
 
-    def _fail(self, group: list[tuple[NewJob, Entry]], error: Exception) -> None:
-        for job, entry in group:
-            entry.set_exception(error)
-            if job.terms.awaited_by:
-                self._ends.look(job.id)
+    def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> None:
+        try:
+            outcomes: Sequence[TakenIn | FirstRequest | Exception] = self._intake.submit_all(
+                [job for job, _ in group]
+            )
+        except Exception as error:  # noqa: BLE001 – whatever it is, those who wait have to know
+            outcomes = [error] * len(group)
+        for (job, entry), outcome in zip(group, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                entry.set_exception(outcome)
+                if job.terms.awaited_by:
+                    self._ends.look(job.id)
+                continue
+            entry.set_result(outcome)
+            if isinstance(outcome, TakenIn) and outcome.is_message_needed:
+                self._wake(job.id)

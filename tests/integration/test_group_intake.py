@@ -28,11 +28,9 @@ def make_job(*, rows: int = 10, **terms: Any) -> NewJob:
 
 
 def outcomes_of(group: GroupIntake, jobs: Sequence[NewJob]) -> list[object]:
-    """What becomes of jobs that are all there when the thread begins."""
-    begin = group._begin
-    group._begin = lambda: None  # type: ignore[method-assign]
-    entries = [group.take_in(job) for job in jobs]
-    begin()
+    """What becomes of jobs that come while a call is under way."""
+    with group._calling:
+        entries = [group.take_in(job) for job in jobs]
     return [entry.exception(timeout=SOON) or entry.result() for entry in entries]
 
 
@@ -164,15 +162,15 @@ def test_a_job_is_not_missed_that_is_still_on_its_way(
 ) -> None:
     """Whoever looks for it before it is in the store waits for that first."""
     group, _ = make_group(redis, ends, woken)
-    begin = group._begin
-    group._begin = lambda: None
     job = make_job(awaited_by="ends:a subscription of before")
+    group._calling.acquire()
     entry = group.take_in(job)
     looked: list[object] = []
 
     def be_taken_in() -> object:
+        if not looked:
+            group._calling.release()
         looked.append("taken in?")
-        begin()
         return entry.result(timeout=SOON)
 
     awaited = Awaited(job_id=job.id, spec=job.spec, told_on="x", be_taken_in=be_taken_in)
