@@ -43,28 +43,6 @@ Not so `SimpleImputer`, whose warnings show names, nor the histogram-based trees
 columns by name. A subclass may do anything."""
 
 
-class Steps:
-    """The steps of a pipeline, called one after the other.
-
-    `Pipeline` (1.9) does no more with what it is given, but finds out each time whether it is
-    fitted and what its last step can do.
-    """
-
-    def __init__(self, *steps: Any) -> None:
-        *self._transformers, self._model = steps
-
-    def predict(self, X: Any) -> Any:
-        return self._model.predict(self._transformed(X))
-
-    def predict_proba(self, X: Any) -> Any:
-        return self._model.predict_proba(self._transformed(X))
-
-    def _transformed(self, X: Any) -> Any:
-        for transformer in self._transformers:
-            X = transformer.transform(X)
-        return X
-
-
 def without_names(estimator: Any, signature: Signature) -> Any:
     """What predicts the same from an array, or this estimator if it may need a DataFrame.
 
@@ -84,6 +62,9 @@ def without_names(estimator: Any, signature: Signature) -> Any:
         and tuple(getattr(first, "feature_names_in_", ())) == signature.feature_names
     ):
         return estimator
-    first = copy.copy(first)
-    del first.feature_names_in_
-    return Steps(first, *others) if others else first
+    nameless = copy.copy(first)
+    del nameless.feature_names_in_
+    if not others:
+        return nameless
+    (name, _), *rest = estimator.steps
+    return Pipeline([(name, nameless), *rest])
