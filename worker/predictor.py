@@ -41,7 +41,7 @@ class Predictor:
 
     def __init__(self, estimator: Any, manifest: Manifest) -> None:
         self._estimator = without_names(estimator, manifest.signature)
-        self._takes_names = hasattr(self._estimator, "feature_names_in_")
+        self._takes_names = _takes_names(self._estimator)
         self.manifest = manifest
 
     def predict(
@@ -75,7 +75,7 @@ class Predictor:
         self, features: pd.DataFrame, output: OutputKind, columns: Sequence[OutputColumn]
     ) -> Columns:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
-        X = features if self._takes_names else features.to_numpy()
+        X = features if self._takes_names else _array(features)
         values = np.asarray(getattr(self._estimator, output)(X))
         if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
@@ -84,6 +84,19 @@ class Predictor:
             array.astype(_NUMPY_TYPES[column.dtype])
             for array, column in zip(arrays, columns, strict=True)
         ]
+
+
+def _takes_names(estimator: Any) -> bool:
+    """Whether it was fitted on named columns. A pipeline may pass them through to a later step."""
+    steps = (step for _, step in getattr(estimator, "steps", ()))
+    first = next((step for step in steps if step not in (None, "passthrough")), estimator)
+    return any(hasattr(part, "feature_names_in_") for part in (estimator, first))
+
+
+def _array(features: pd.DataFrame) -> npt.NDArray[Any]:
+    """An array that the model may write into; pandas' own, if it is one, is read-only."""
+    values = features.to_numpy()
+    return values if values.flags.writeable else values.copy()
 
 
 def _joined(parts: list[tuple[int, Columns]], refusals: list[Refusal], width: int) -> Prediction:

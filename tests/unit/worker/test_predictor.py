@@ -8,6 +8,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from shared.signature import Dtype, OutputColumn, OutputKind
 from tests.factories import make_feature, make_manifest, make_signature
@@ -123,3 +127,34 @@ def test_a_model_that_knows_no_names_gets_no_names() -> None:
             return X[:, 0]
 
     assert predict([1, 2], estimator=Nameless()).columns[0].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_model_may_write_into_the_array_it_gets(columns: int) -> None:
+    class Tidying:
+        def predict(self, X: Any) -> Any:
+            X[:, 0] = X[:, 0].round()
+            return X[:, 0]
+
+    features = [make_feature(f"x{i}") for i in range(columns)]
+    outputs = {OutputKind.PREDICT: (OutputColumn(name="y", dtype=Dtype.FLOAT),)}
+    signature = make_signature(*features, outputs=outputs)
+    predictor = Predictor(Tidying(), make_manifest(signature=signature))
+    table = pd.DataFrame(np.full((2, columns), 1.2), columns=list(signature.feature_names))
+
+    prediction = predictor.predict(table, OutputKind.PREDICT)
+
+    assert prediction.refusals == []
+    assert prediction.columns[0].tolist() == [1, 1]
+
+
+def test_names_pass_through_a_pipeline_whose_first_step_does_nothing() -> None:
+    by_name = ColumnTransformer([("x", StandardScaler(), ["x"])])
+    training = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    model = Pipeline([("as is", "passthrough"), ("by name", by_name), ("fit", LinearRegression())])
+    model.fit(training, [10.0, 20.0, 30.0])
+
+    prediction = predict([1, 2], estimator=model)
+
+    assert prediction.refusals == []
+    assert prediction.columns[0] == pytest.approx([10, 20])
