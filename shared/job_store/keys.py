@@ -39,8 +39,9 @@
 | woken:{lane}          | string  | `rung`, or the `worker process` that | a second     | both    |
 |                       |         | looks for work in a moment           |              |         |
 | ends:{api}            | channel | ended jobs that an API process waits | –            | both    |
-|                       |         | for: JSON of id, time (ms), record   |              |         |
-|                       |         | and a small job's results            |              |         |
+|                       |         | for: JSON of time (ms) and, for each |              |         |
+|                       |         | job, id, values of its record and a  |              |         |
+|                       |         | small job's results                  |              |         |
 | sweep                 | string  | held while one worker's sweep is     | a second     | workers |
 |                       |         | the newest                           |              |         |
 | backlog               | hash    | rows and bytes that jobs still       | sweep        | both    |
