@@ -40,10 +40,7 @@ class GroupIntake:
         """Have a job taken in. Who waits for its end is made to look if it is not."""
         entry: Entry = Future()
         if self._calling.acquire(blocking=False):
-            try:
-                self._submit([(job, entry), *self._more(len(job.body.data))])
-            finally:
-                self._calling.release()
+            self._call(job, entry)
         else:
             self._gathered.put((job, entry))
             self._begin()
@@ -61,8 +58,21 @@ class GroupIntake:
         """Take in what gathers while somebody calls."""
         while True:
             job, entry = self._gathered.get()
-            with self._calling:
-                self._submit([(job, entry), *self._more(len(job.body.data))])
+            self._calling.acquire()
+            try:
+                self._call(job, entry)
+            except Exception:
+                logger.exception("nobody woken")  # a worker's beat makes up for it
+
+    def _call(self, job: NewJob, entry: Entry) -> None:
+        """Take in a job, and what has gathered, for who holds `_calling`."""
+        try:
+            unheard_of = self._submit([(job, entry), *self._more(len(job.body.data))])
+        finally:
+            self._calling.release()
+        # A message may take its time; nobody else has to wait for it.
+        if unheard_of:
+            self._wake(unheard_of)
 
     def _more(self, size_bytes: int) -> Iterator[tuple[NewJob, Entry]]:
         """What has gathered, as far as it goes with a job of this size."""
@@ -76,13 +86,16 @@ class GroupIntake:
             size_bytes += len(job.body.data)
             yield job, entry
 
-    def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> None:
+    def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> str:
+        """Tell each what became of it. Returns the id of a job for which a worker must be woken by
+        a message; empty for none."""
         try:
             outcomes: Sequence[TakenIn | FirstRequest | Exception] = self._intake.submit_all(
                 [job for job, _ in group]
             )
         except Exception as error:  # noqa: BLE001 – whatever it is, those who wait have to know
             outcomes = [error] * len(group)
+        unheard_of = ""
         for (job, entry), outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 entry.set_exception(outcome)
@@ -91,4 +104,5 @@ class GroupIntake:
                 continue
             entry.set_result(outcome)
             if isinstance(outcome, TakenIn) and outcome.is_message_needed:
-                self._wake(job.id)
+                unheard_of = job.id
+        return unheard_of

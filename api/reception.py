@@ -68,7 +68,7 @@ class Reception:
         job = NewJob(id=new_job_id(), spec=spec, terms=terms, body=body)
         entry = self.group_intake.take_in(job)
         awaited = Awaited(
-            job_id=job.id, spec=spec, told_on=terms.awaited_by, be_taken_in=entry.result
+            job_id=job.id, spec=spec, told_on=terms.awaited_by, wait_until_taken_in=entry.result
         )
         if terms.awaited_by and not terms.idempotency_key:
             return awaited

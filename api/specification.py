@@ -16,7 +16,9 @@ JOINED_SUFFIX = "_input"
 """Put behind a joined input column whose name a result column has already."""
 
 KEPT_HEADER_CHARS = 4096
-"""Specs of longer headers are not kept: a header may have megabytes."""
+KEPT_COLUMNS = 200
+"""Specs of larger headers are not kept: a header may have megabytes, and a spec has an object for
+each column that is carried."""
 
 
 class SubmitOptions(BaseModel):
@@ -52,7 +54,7 @@ def make_spec(
 
     Most small jobs want the same as the ones before, so the last specs are kept.
     """
-    is_kept = sum(map(len, header)) <= KEPT_HEADER_CHARS
+    is_kept = len(header) <= KEPT_COLUMNS and sum(map(len, header)) <= KEPT_HEADER_CHARS
     make = _kept_spec if is_kept else _new_spec
     retention = options.expires_in or settings.retention_seconds
     return make(options, manifest, header, min(retention, settings.max_retention_seconds))

@@ -96,7 +96,8 @@ def _takes_names(estimator: Any) -> bool:
 def _array(features: pd.DataFrame) -> npt.NDArray[Any]:
     """An array that the model may write into; pandas' own, if it is one, is read-only."""
     values = features.to_numpy()
-    return values if values.flags.writeable else values.copy()
+    # In the same order in memory, on which the last bits of a linear model may depend.
+    return values if values.flags.writeable else values.copy(order="K")
 
 
 def _joined(parts: list[tuple[int, Columns]], refusals: list[Refusal], width: int) -> Prediction:

@@ -109,7 +109,8 @@ class Shift:
         if leases[0].lane is Lane.SMALL:
             seconds = self._clock() - began
             is_soon_back = seconds < MOST_HOLD_SECONDS
-            self._hold_seconds = min(HOLD_SHARE * seconds, MOST_HOLD_SECONDS) * is_soon_back
+            hold_seconds = min(HOLD_SHARE * seconds, MOST_HOLD_SECONDS)
+            self._hold_seconds = hold_seconds if is_soon_back else 0.0
 
 
 def register(

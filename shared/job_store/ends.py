@@ -52,7 +52,7 @@ class Awaited:
     spec: JobSpec
     told_on: str = ""
     """The `channel` that it was submitted with, if with any."""
-    be_taken_in: Callable[[], object] = _at_once
+    wait_until_taken_in: Callable[[], object] = _at_once
     """Returns when the job is in the store; raises why it was not taken in."""
 
 
@@ -112,8 +112,8 @@ class Ends:
     def wait(self, awaited: Awaited, *, timeout_seconds: float) -> Seen:
         """A job as soon as it has ended, or as it is after the timeout.
 
-        Raises JobNotFoundError, JobGoneError, StoreUnavailableError, and what `take_in` of the
-        awaited job raises.
+        Raises JobNotFoundError, JobGoneError, StoreUnavailableError, and what
+        `wait_until_taken_in` raises.
         """
         deadline = time.monotonic() + timeout_seconds
         told: SimpleQueue[Told | None] = SimpleQueue()
@@ -123,7 +123,7 @@ class Ends:
         try:
             while True:
                 if not is_told:
-                    awaited.be_taken_in()
+                    awaited.wait_until_taken_in()
                     if not self._store.await_end(awaited.job_id, self.channel()):
                         return Seen(job=self._store.get(awaited.job_id))
                 left = deadline - time.monotonic()
@@ -134,7 +134,7 @@ class Ends:
                     is_told = False
                     continue
                 if deadline <= time.monotonic():
-                    awaited.be_taken_in()
+                    awaited.wait_until_taken_in()
                     return Seen(job=self._store.get(awaited.job_id))
                 is_told = False
         finally:
@@ -197,9 +197,15 @@ class Ends:
     def _tell(self, message: bytes) -> None:
         """`message`: JSON of the time (ms) and lists of a job's id, the values of its record and a
         small job's results; of a job that was deleted the id alone."""
-        now_ms, jobs = json.loads(message)
-        for job_id, *end in jobs:
-            self._pass_on(job_id, Told(int(now_ms), *end) if end else None)
+        try:
+            now_ms, jobs = json.loads(message)
+            ends = {job_id: Told(int(now_ms), *end) if end else None for job_id, *end in jobs}
+        except (ValueError, TypeError):
+            logger.exception("message not understood", extra={"message_bytes": len(message)})
+            self._pass_on_doubt()
+            return
+        for job_id, end in ends.items():
+            self._pass_on(job_id, end)
 
     def _pass_on(self, job_id: str, told_end: Told | None) -> None:
         with self._lock:

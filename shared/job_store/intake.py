@@ -6,7 +6,7 @@ it has no memory left for new work.
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -24,7 +24,7 @@ from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobSpec, JobTerms
+from shared.jobs import Job, JobSpec, JobTerms, Lane
 
 PROMISED_SHARE = 0.75
 """Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
@@ -81,9 +81,9 @@ class TakenIn:
     """A job that was taken in at once."""
 
     job_id: str
-    job: Job | None
+    job: Job | None = None
     """As it is now; None for one whose end somebody waits for."""
-    is_message_needed: bool
+    is_message_needed: bool = False
     """Whether a worker has a process to spare that only a message wakes, for it or for those it was
     taken in with."""
 
@@ -140,28 +140,32 @@ class JobIntake:
 
         A repeat after a lost answer changes nothing.
         """
-        numbers: dict[tuple[str | bytes | float, ...], int] = {}
+        known: dict[tuple[int, Lane, str, str], int] = {}
+        new_records: list[str | bytes | float] = []
         args: list[str | bytes | float] = []
         for job in jobs:
-            plan, body = job.body.plan, job.body
-            number = numbers.setdefault(self._new_record(job.spec, job.terms), len(numbers) + 1)
-            args += (job.id, number, job.terms.idempotency_key, job.terms.request)
-            args += (records.dump_plan(plan), body.data, plan.rows)
-            args += (job.spec.result_bytes(plan.rows, input_bytes=len(body.data)),)
+            terms, body = job.terms, job.body
+            # Those of most jobs are alike, and each is sent once.
+            alike = (id(job.spec), terms.lane, terms.caller, terms.awaited_by)
+            if alike not in known:
+                known[alike] = len(known) + 1
+                record = self._new_record(job.spec, terms)
+                new_records += (len(record), *record)
+            args += (job.id, known[alike], terms.idempotency_key, terms.request)
+            args += (records.dump_plan(body.plan), body.data, body.plan.rows)
+            args += (job.spec.result_bytes(body.plan.rows, input_bytes=len(body.data)),)
             args += (body.input_bytes, body.sha256)
-        head: list[str | bytes | float] = [self._max_waiting_rows, PROMISED_SHARE, len(numbers)]
-        for record in numbers:
-            head += (len(record), *record)
-        is_message_needed, *answers = self._scripts.run("submit_jobs", *head, *args)
-        outcomes: list[TakenIn | FirstRequest | RowmillError] = []
-        for job, answer in zip(jobs, answers, strict=True):
-            try:
-                outcome = _outcome(job.id, answer, is_message_needed=bool(is_message_needed))
-                is_message_needed = is_message_needed and not isinstance(outcome, TakenIn)
-            except RowmillError as error:
-                outcomes.append(error)
-            else:
-                outcomes.append(outcome)
+        is_message_needed, *answers = self._scripts.run(
+            "submit_jobs",
+            self._max_waiting_rows,
+            PROMISED_SHARE,
+            len(known),
+            *new_records,
+            *args,
+        )
+        outcomes = [_outcome(job.id, answer) for job, answer in zip(jobs, answers, strict=True)]
+        if is_message_needed:
+            _mark_first(outcomes)
         return outcomes
 
     def _new_record(self, spec: JobSpec, terms: JobTerms) -> tuple[str | bytes | float, ...]:
@@ -222,17 +226,25 @@ class JobIntake:
 
 
 # Any: the script's answer as redis-py gives it.
-def _outcome(
-    job_id: str, answer: Sequence[Any], *, is_message_needed: bool
-) -> TakenIn | FirstRequest:
-    """Raises TooMuchQueuedError, JobTooLargeError."""
-    if first := _first_request(answer):
-        return first
+def _outcome(job_id: str, answer: Sequence[Any]) -> TakenIn | FirstRequest | RowmillError:
+    try:
+        if first := _first_request(answer):
+            return first
+    except RowmillError as error:
+        return error
     job = None
     if len(answer) > 1:
         _, now_ms, record = answer
         job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
-    return TakenIn(job_id=job_id, job=job, is_message_needed=is_message_needed)
+    return TakenIn(job_id=job_id, job=job)
+
+
+def _mark_first(outcomes: list[TakenIn | FirstRequest | RowmillError]) -> None:
+    """Have the message sent for the first job that was taken in."""
+    for number, outcome in enumerate(outcomes):
+        if isinstance(outcome, TakenIn):
+            outcomes[number] = replace(outcome, is_message_needed=True)
+            return
 
 
 def _first_request(answer: Sequence[Any]) -> FirstRequest | None:

@@ -44,7 +44,6 @@ OF_JOB = tuple(f.name for f in dataclasses.fields(Job) if f.name not in _MADE_HE
 _NO_COUNTS = dict.fromkeys(("total", "succeeded", "failed", "chunks_total", "chunks_done"), 0)
 
 
-@lru_cache(maxsize=256)
 def new_record(
     spec: JobSpec,
     *,
@@ -54,10 +53,7 @@ def new_record(
     active_seconds: int,
     tombstone_seconds: int,
 ) -> tuple[str | bytes | float, ...]:
-    """Fields and values of the record of a job that begins, one after the other.
-
-    Cached, since most small jobs are sent by whoever sent the ones before.
-    """
+    """Fields and values of the record of a job that begins, one after the other."""
     # In the order in which `_job.lua` reads them.
     terms = [spec.retention_seconds, active_seconds, tombstone_seconds]
     terms += [spec.deadline_seconds or 0, spec.error_threshold]

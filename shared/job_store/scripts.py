@@ -48,7 +48,7 @@ class Scripts:
         self._sources = {name: _source(name) for name in names}
         # A server names a script by this sum.
         self._shas = {
-            name: hashlib.sha1(source.encode()).hexdigest()  # noqa: S324
+            name: hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
             for name, source in self._sources.items()
         }
 
@@ -74,7 +74,7 @@ def _source(name: str) -> str:
     before = "".join((folder / f"{part}.lua").read_text() for part in preludes)
     script = (folder / f"{name}.lua").read_text()
     # A script returns where it is done; what it kept for its end is written after that.
-    main = f"local function main()\n{script}end\nlocal answer = main()\nsettle()\nreturn answer\n"
+    main = f"local function main()\n{script}\nend\nlocal answer = main()\nsettle()\nreturn answer\n"
     return f"#!lua{_flags(name)}\n{names}{sets}local OF_JOB = {{{told}}}\n{before}{main}"
 
 

@@ -1,6 +1,9 @@
 """Small jobs that come at the same time are taken in together, and one costs no other."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +13,33 @@ from redis import Redis
 from api import group_intake
 from api.group_intake import GroupIntake
 from shared.errors import StoreUnavailableError, TooMuchQueuedError
+from shared.job_store import keys
 from shared.job_store.connection import connect
 from shared.job_store.ends import Awaited, Ends
-from shared.job_store.intake import FirstRequest, JobIntake, NewJob, TakenIn
+from shared.job_store.intake import PROMISED_SHARE, FirstRequest, JobIntake, NewJob, TakenIn
 from shared.jobs import JobStatus, JobTerms, Lane, new_job_id
-from tests.factories import make_body, make_intake, make_plan, make_spec
+from shared.signature import Dtype, OutputColumn
+from tests.factories import PREDICTION, make_body, make_intake, make_plan, make_spec
 from tests.job_steps import JobSteps
 from tests.listening import listening
+from tests.waiting import wait_until
 
 SOON = 8
 """Seconds within which everything here has happened."""
 
 
+SPEC = make_spec(
+    result_columns=(
+        OutputColumn(name="row", dtype=Dtype.INT),
+        *PREDICTION,
+        OutputColumn(name="error", dtype=Dtype.STRING),
+    )
+)
+
+
 def make_job(*, rows: int = 10, **terms: Any) -> NewJob:
     wanted, body = JobTerms(lane=Lane.SMALL, **terms), make_body(make_plan(rows=rows))
-    return NewJob(id=new_job_id(), spec=make_spec(), terms=wanted, body=body)
+    return NewJob(id=new_job_id(), spec=SPEC, terms=wanted, body=body)
 
 
 def outcomes_of(group: GroupIntake, jobs: Sequence[NewJob]) -> list[object]:
@@ -129,6 +144,77 @@ def test_rows_of_the_same_group_count(redis: Redis, ends: Ends, woken: list[str]
     assert [type(outcome) for outcome in outcomes] == [TakenIn] * 2 + [TooMuchQueuedError] * 2
 
 
+def test_bytes_of_the_same_group_count(
+    steps: JobSteps, redis: Redis, ends: Ends, woken: list[str]
+) -> None:
+    group, _ = make_group(redis, ends, woken)
+    steps.sweep()  # which looks how much memory there is
+    bytes_each = make_job().spec.result_bytes(1000, input_bytes=2000) + 2000
+    used, share = redis.info("memory")["used_memory"], PROMISED_SHARE
+    redis.hset(keys.BACKLOG, mapping={"used": used, "most": int((used + 2.5 * bytes_each) / share)})
+
+    outcomes = outcomes_of(group, [make_job(rows=1000) for _ in range(4)])
+
+    assert [type(outcome) for outcome in outcomes] == [TakenIn] * 2 + [TooMuchQueuedError] * 2
+
+
+def test_a_job_that_comes_alone_needs_no_other_thread(
+    redis: Redis, ends: Ends, woken: list[str]
+) -> None:
+    group, calls = make_group(redis, ends, woken)
+
+    entry = group.take_in(make_job())
+
+    assert entry.done()
+    assert group._thread is None
+    assert calls.sizes == [1]
+
+
+def test_who_calls_takes_along_what_has_gathered(
+    redis: Redis, ends: Ends, woken: list[str]
+) -> None:
+    group, calls = make_group(redis, ends, woken)
+    gathered = (make_job(), Future[Any]())
+    group._gathered.put(gathered)
+
+    group.take_in(make_job())
+
+    assert gathered[1].done()
+    assert calls.sizes == [2]
+
+
+def test_nobody_waits_for_the_message_that_wakes_a_worker(
+    steps: JobSteps, redis: Redis, ends: Ends
+) -> None:
+    is_sent = threading.Event()
+    group = GroupIntake(make_intake(redis), ends, wake=lambda _: is_sent.wait(SOON))
+    steps.beat()
+    sender = threading.Thread(target=group.take_in, args=(make_job(),))
+    sender.start()
+    wait_until(lambda: redis.exists("woken:small") == 1 and not group._calling.locked())
+
+    outcomes = [group.take_in(make_job()).result(timeout=SOON / 2) for _ in range(2)]
+
+    assert [type(outcome) for outcome in outcomes] == [TakenIn] * 2
+    is_sent.set()
+    sender.join()
+
+
+def test_a_message_that_can_not_be_sent_costs_only_the_message(
+    steps: JobSteps, redis: Redis, ends: Ends
+) -> None:
+    def fail(job_id: str) -> None:
+        raise RuntimeError(job_id)
+
+    group = GroupIntake(make_intake(redis), ends, wake=fail)
+    steps.beat()
+
+    for _ in range(2):
+        steps.let_a_moment_pass()
+        outcomes = outcomes_of(group, [make_job() for _ in range(3)])
+        assert [type(outcome) for outcome in outcomes] == [TakenIn] * 3
+
+
 def test_who_waits_for_the_end_of_a_refused_job_is_told_why(
     redis: Redis, ends: Ends, woken: list[str]
 ) -> None:
@@ -136,10 +222,12 @@ def test_who_waits_for_the_end_of_a_refused_job_is_told_why(
     group.take_in(make_job(rows=10)).result(timeout=SOON)
     job = make_job(rows=10, awaited_by=ends.channel())
 
+    began = time.monotonic()
     entry = group.take_in(job)
 
     with pytest.raises(TooMuchQueuedError):
         wait(ends, job, entry)
+    assert time.monotonic() - began < SOON
 
 
 def test_who_waits_is_told_that_the_store_is_away(
@@ -167,21 +255,46 @@ def test_a_job_is_not_missed_that_is_still_on_its_way(
     entry = group.take_in(job)
     looked: list[object] = []
 
-    def be_taken_in() -> object:
+    def wait_until_taken_in() -> object:
         if not looked:
             group._calling.release()
         looked.append("taken in?")
         return entry.result(timeout=SOON)
 
-    awaited = Awaited(job_id=job.id, spec=job.spec, told_on="x", be_taken_in=be_taken_in)
+    awaited = Awaited(
+        job_id=job.id, spec=job.spec, told_on="x", wait_until_taken_in=wait_until_taken_in
+    )
     seen = ends.wait(awaited, timeout_seconds=0.05)
 
     assert (seen.job.id, seen.job.status) == (job.id, JobStatus.QUEUED)
     assert looked
 
 
+def test_a_wait_that_is_shorter_than_taking_in_is_no_missing_job(
+    steps: JobSteps, redis: Redis, ends: Ends, woken: list[str]
+) -> None:
+    group, _ = make_group(redis, ends, woken)
+    job = make_job(awaited_by=ends.channel())
+    group._calling.acquire()
+    entry = group.take_in(job)
+
+    def wait_until_taken_in() -> object:
+        group._calling.release()
+        return entry.result(timeout=SOON)
+
+    awaited = Awaited(
+        job_id=job.id,
+        spec=job.spec,
+        told_on=job.terms.awaited_by,
+        wait_until_taken_in=wait_until_taken_in,
+    )
+    seen = ends.wait(awaited, timeout_seconds=0.05)
+
+    assert (seen.job.id, seen.job.status) == (job.id, JobStatus.QUEUED)
+
+
 def wait(ends: Ends, job: NewJob, entry: Any) -> object:
     awaited = Awaited(
-        job_id=job.id, spec=job.spec, told_on=job.terms.awaited_by, be_taken_in=entry.result
+        job_id=job.id, spec=job.spec, told_on=job.terms.awaited_by, wait_until_taken_in=entry.result
     )
-    return ends.wait(awaited, timeout_seconds=SOON)
+    return ends.wait(awaited, timeout_seconds=60)

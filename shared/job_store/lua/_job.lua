@@ -54,15 +54,6 @@ local function input(chunk)
   return RECORD .. ':input:' .. chunk
 end
 
--- Read the whole record at once, for scripts that need much of it.
-local function load()
-  local found = call('HGETALL', RECORD)
-  for i = 1, #found, 2 do
-    if FIELDS[found[i]] == nil then FIELDS[found[i]] = found[i + 1] end
-  end
-  IS_LOADED = true
-end
-
 -- Read some fields of the record at once, as far as they are not known.
 local function fetch(...)
   local fields = {}
@@ -103,14 +94,16 @@ end
 -- One of the numbers that never change, which one field holds.
 local function term(name)
   if not TERMS then
-    TERMS = {}
     local retention, active, tombstone, deadline, threshold =
       string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+)$')
-    TERMS.retention_seconds, TERMS.active_seconds = tonumber(retention), tonumber(active)
-    TERMS.tombstone_seconds, TERMS.deadline_seconds = tonumber(tombstone), tonumber(deadline)
-    TERMS.error_threshold = tonumber(threshold)
+    -- What another version has written is kept for a day.
+    TERMS = {
+      retention_seconds = tonumber(retention or 86400), active_seconds = tonumber(active or 86400),
+      tombstone_seconds = tonumber(tombstone or 86400), deadline_seconds = tonumber(deadline or 0),
+      error_threshold = tonumber(threshold or -1),
+    }
   end
-  return TERMS[name] or 0
+  return TERMS[name]
 end
 
 -- Add to a field of the record that holds a number; returns what it is then.
@@ -156,6 +149,7 @@ end
 local function free_all()
   free_inputs()
   call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  -- Or what was changed of it would be written back.
   forget_record()
 end
 
@@ -204,17 +198,17 @@ local function owed_by(id)
   return OWED_BY[id]
 end
 
--- Change what a job still brings.
-local function owe(id, rows, bytes)
-  local owed = owed_by(id)
+-- Change what the job still brings.
+local function owe(rows, bytes)
+  local owed = owed_by(ID)
   owed.rows, owed.bytes = owed.rows + rows, owed.bytes + bytes
   OWED.rows, OWED.bytes = OWED.rows + rows, OWED.bytes + bytes
 end
 
 -- A job that has ended or is gone brings nothing more.
-local function owe_nothing(id)
-  local owed = owed_by(id)
-  owe(id, -owed.rows, -owed.bytes)
+local function owe_nothing()
+  local owed = owed_by(ID)
+  owe(-owed.rows, -owed.bytes)
 end
 
 local function write_backlog()
@@ -286,7 +280,7 @@ local function finish(status, code, detail)
   call('UNLINK', CHUNKS, RETURNED, PARTS)
   if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
-  owe_nothing(ID)
+  owe_nothing()
   if number('failed') > 0 then keep(RESULTS, ERRORS, REJECTS) else keep(RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
@@ -307,13 +301,13 @@ local function finish_if_complete()
   return true
 end
 
--- Forget all that is kept about a job outside of its own keys.
-local function forget(id)
-  owe_nothing(id)
-  call('ZREM', JOBS, id)
-  call('ZREM', EXPIRIES, id)
-  call('ZREM', DEADLINES, id)
-  call('ZREM', UPLOADS, id)
+-- Forget all that is kept about the job outside of its own keys.
+local function forget()
+  owe_nothing()
+  call('ZREM', JOBS, ID)
+  call('ZREM', EXPIRIES, ID)
+  call('ZREM', DEADLINES, ID)
+  call('ZREM', UPLOADS, ID)
 end
 
 -- Bytes in use and the most there may be; the latter is 0 where there is no bound.

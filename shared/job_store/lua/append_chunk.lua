@@ -23,7 +23,7 @@ if call('HEXISTS', CHUNKS, chunk) == 0 then
   end
   set('expected_rows', number('expected_rows') - arrived_rows,
     'expected_bytes', number('expected_bytes') - arrived_bytes)
-  owe(ID, rows - arrived_rows, growth - arrived_bytes)
+  owe(rows - arrived_rows, growth - arrived_bytes)
   add_chunk(chunk, ARGV[3], rows, growth)
 end
 keep_input(chunk)

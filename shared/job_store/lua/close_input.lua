@@ -5,7 +5,7 @@ local why = closed()
 if why then return why end
 close(ARGV[2], ARGV[3])
 call('ZREM', UPLOADS, ID)
-owe(ID, -number('expected_rows'), -number('expected_bytes'))
+owe(-number('expected_rows'), -number('expected_bytes'))
 set('expected_rows', 0, 'expected_bytes', 0)
 if not finish_if_complete() then
   set('status', get('started_at_ms') and 'running' or 'queued')

@@ -30,7 +30,7 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end
   call('UNLINK', input(chunk))
   if known[2] then free_parts(chunk) end
-  owe(ID, -(succeeded + failed), -(tonumber(known[3]) or 0))
+  owe(-(succeeded + failed), -(tonumber(known[3]) or 0))
   rows_done = rows_done + succeeded + failed
   add('chunks_done', 1)
   add('succeeded', succeeded)

@@ -10,7 +10,7 @@ local why = create('receiving', ARGV[2], ARGV[3], rows, bytes, tonumber(ARGV[6])
   unpack(ARGV, 9))
 if why then return why end
 set('expected_rows', rows, 'expected_bytes', bytes)
-owe(ID, rows, bytes)
+owe(rows, bytes)
 call('ZADD', UPLOADS, NOW + ARGV[8] * 1000, ID)
 keep()
 return {'created'}

@@ -12,5 +12,5 @@ free_all()
 call('SET', TOMBSTONE, 'deleted', 'EX', seconds)
 -- The key is kept as long as the tombstone that says what became of its job.
 if idempotency then call('EXPIRE', string.format(IDEMPOTENCY, idempotency), seconds) end
-forget(ID)
+forget()
 return 1

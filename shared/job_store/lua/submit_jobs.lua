@@ -14,6 +14,13 @@ end
 
 local lanes = {}
 
+-- Read the whole record.
+local function load()
+  local found = call('HGETALL', RECORD)
+  for i = 1, #found, 2 do FIELDS[found[i]] = found[i + 1] end
+  IS_LOADED = true
+end
+
 local function record()
   if not IS_LOADED then load() end
   local found = {}
@@ -35,7 +42,7 @@ local function submit(id, number_of_record, key, request, plan, data, rows, grow
     if why then return why end
     call('SET', input(0), data)
     add_chunk('0', plan, rows, growth)
-    owe(ID, rows, growth)
+    owe(rows, growth)
     close(bytes, sha256)
     keep(CHUNKS)
     lanes[get('lane')] = true

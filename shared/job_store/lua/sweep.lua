@@ -69,7 +69,7 @@ fail_those_over(UPLOADS, 'upload_incomplete',
 for _, id in ipairs(over(EXPIRIES)) do
   open(id)
   free_all()
-  forget(id)
+  forget()
   note('expired', id)
 end
 

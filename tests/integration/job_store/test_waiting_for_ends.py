@@ -244,6 +244,38 @@ def test_only_so_many_ends_are_kept_for_those_who_never_ask(
     assert list(ends._unclaimed) == jobs[-3:]
 
 
+def test_all_whose_jobs_end_in_one_commit_are_told_in_one_message(
+    steps: JobSteps, ends: Ends, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = []
+    tell = ends._tell
+    monkeypatch.setattr(ends, "_tell", lambda message: (messages.append(message), tell(message)))
+    job_ids = [submit_told(steps, ends) for _ in range(5)]
+    waits = [waiting(pool, ends, job_id, is_told=True) for job_id in job_ids]
+
+    steps.commit_all(steps.take_together().leases)
+
+    assert [wait.result(timeout=8).job.id for wait in waits] == job_ids
+    assert len(messages) == 1
+
+
+def test_a_message_that_is_not_understood_makes_all_look(
+    steps: JobSteps, ends: Ends, pool: ThreadPoolExecutor, redis: Redis
+) -> None:
+    job_id = submit_told(steps, ends)
+    someone = waiting(pool, ends, job_id, is_told=True)
+    with steps.redis.pipeline(transaction=True) as pipe:
+        pipe.hdel(keys.record(job_id), "awaited_by")
+        pipe.publish(TOLD_ON[job_id], b'["job_1",{}]')
+        pipe.publish(TOLD_ON[job_id], b"\xff")
+        pipe.execute()
+    wait_until(lambda: is_awaited(steps, job_id))
+
+    steps.run()
+
+    assert someone.result(timeout=8).job.has_ended
+
+
 # --- not told
 
 
