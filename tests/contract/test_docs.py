@@ -166,6 +166,14 @@ def test_every_setting_is_in_the_reference_as_the_code_has_it() -> None:
     assert documents.rows(DOCS / "reference/settings.md", "Settings")[: len(expected)] == expected
 
 
+def test_every_setting_reaches_the_containers() -> None:
+    images_own = {"host", "run_dir", "models_dir"}
+    expected = {f"ROWMILL_{name.upper()}" for name in set(Settings.model_fields) - images_own}
+    compose = (ROOT / "docker-compose.yml").read_text()
+
+    assert expected <= set(re.findall(r"(?:^ +|\$\{)(ROWMILL_\w+):", compose, re.MULTILINE))
+
+
 def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iterator[type[Any]]:
     yield base
     for cls in base.__subclasses__():
