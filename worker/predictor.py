@@ -75,7 +75,8 @@ class Predictor:
         self, features: pd.DataFrame, output: OutputKind, columns: Sequence[OutputColumn]
     ) -> Columns:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
-        X = features if self._takes_names else _array(features)
+        # A model may write into what it gets, and the rows may be needed once more.
+        X = features.copy() if self._takes_names else _array(features)
         values = np.asarray(getattr(self._estimator, output)(X))
         if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
@@ -94,7 +95,7 @@ def _takes_names(estimator: Any) -> bool:
 
 
 def _array(features: pd.DataFrame) -> npt.NDArray[Any]:
-    """An array that the model may write into; pandas' own, if it is one, is read-only."""
+    """An array that the model may write into. One that is read-only is the table's own."""
     values = features.to_numpy()
     # In the same order in memory, on which the last bits of a linear model may depend.
     return values if values.flags.writeable else values.copy(order="K")

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -158,3 +159,15 @@ def test_names_pass_through_a_pipeline_whose_first_step_does_nothing() -> None:
 
     assert prediction.refusals == []
     assert prediction.columns[0] == pytest.approx([10, 20])
+
+
+def test_a_model_that_writes_into_the_table_costs_no_row_its_prediction() -> None:
+    scaler = StandardScaler(copy=False)  # works in place wherever scikit-learn lets it
+    model = Pipeline([("scale", scaler), ("fit", KNeighborsRegressor(1, algorithm="brute"))])
+    training = pd.DataFrame({"x": [0.001, 0.002, 0.004, 0.009]})
+    model.fit(training.copy(), [100.0, 200.0, 400.0, 900.0])
+
+    prediction = predict([0.001, 0.002, 0.009, 0.004, 1.7e308], estimator=model)
+
+    assert [refusal.position for refusal in prediction.refusals] == [4]
+    assert prediction.columns[0].tolist() == [100, 200, 900, 400]
