@@ -11,6 +11,9 @@ TARGET_SECONDS = 0.7
 """Work aimed at in one chunk: long enough that queue and commit (a few ms) don't count, short
 enough that a cancel, a crash or a small job behind it costs under a second."""
 
+ASSUMED_SPEED = FIRST_CHUNK_ROWS / TARGET_SECONDS
+"""Rows a second that chunks are cut for while nobody knows better."""
+
 MIN_CHUNK_ROWS = 50
 """A chunk has at least so many rows even for a slow model, or its overhead takes over."""
 

@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from shared.chunks import ChunkResult, joined
+from shared.chunks import ASSUMED_SPEED, ChunkResult, joined
 from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
 from shared.job_store.store import JobStore
@@ -57,6 +57,8 @@ class ChunkRunner:
     models: ModelCache
     max_losses: int
     time_limit_seconds: float
+    has_run: set[str] = field(default_factory=set)
+    """Model versions that this process has scored rows with."""
 
     def run(self, lease: Lease) -> None:
         """Score a chunk and commit it, waiting for the store where it is away.
@@ -121,14 +123,17 @@ class ChunkRunner:
             self._record_speed(lease, result.succeeded, seconds)
 
     def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
-        if rows < MIN_MEASURED_ROWS:
+        model, speed = lease.spec.model_version_id, rows / seconds
+        is_short = seconds < MIN_MEASURED_SECONDS
+        is_least = lease.lane is Lane.SMALL or is_short
+        # The first run of a model in a process is slow for other reasons than the model. And chunks
+        # must not become smaller than they are for a model of which nothing is known.
+        says_nothing = model not in self.has_run or (is_short and speed < ASSUMED_SPEED)
+        self.has_run.add(model)
+        if rows < MIN_MEASURED_ROWS or (is_least and says_nothing):
             return
         with suppress(StoreError):  # it only helps to cut better chunks
-            self.workers.record_speed(
-                lease.spec.model_version_id,
-                rows / seconds,
-                is_least=lease.lane is Lane.SMALL or seconds < MIN_MEASURED_SECONDS,
-            )
+            self.workers.record_speed(model, speed, is_least=is_least)
 
     def _run_in_parts(self, lease: Lease) -> None:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:

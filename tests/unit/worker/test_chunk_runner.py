@@ -11,7 +11,7 @@ from shared.job_store.leases import Outcome
 from shared.jobs import JobStatus, Lane
 from tests.job_steps import JobSteps
 from tests.unit.worker.fussy_jobs import RESULTS, lose, submit, texts
-from worker import outage
+from worker import chunk_runner, outage
 from worker.chunk_runner import MIN_MEASURED_ROWS, ChunkRunner
 
 
@@ -121,13 +121,43 @@ def test_a_model_that_can_not_be_had_fails_the_job_and_says_so(
 
 @pytest.mark.parametrize("rows", [2, MIN_MEASURED_ROWS - 1, MIN_MEASURED_ROWS])
 def test_the_speed_of_a_model_is_measured_by_chunks_that_are_large_enough(
-    runner: ChunkRunner, steps: JobSteps, models_dir: Path, rows: int
+    runner: ChunkRunner,
+    steps: JobSteps,
+    models_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
 ) -> None:
-    submit(steps, models_dir, (b"1\n" * rows + b"x\n" * 5,))
+    monkeypatch.setattr(chunk_runner, "ASSUMED_SPEED", 0.0)
+    submit(steps, models_dir, (b"1\n", b"1\n" * rows + b"x\n" * 5))
 
+    runner.run(steps.leased())
     runner.run(steps.leased())
 
     assert (steps.registry.speed("fussy/1") is not None) == (rows >= MIN_MEASURED_ROWS)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_the_first_run_in_a_process_says_little_of_the_speed_of_a_model(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, lane: Lane
+) -> None:
+    submit(steps, models_dir, (b"1\n" * 50,), lane)
+
+    runner.run(steps.leased())
+
+    assert steps.registry.speed("fussy/1") is None
+
+
+def test_chunks_become_no_smaller_by_what_calling_a_model_costs(
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk_runner, "ASSUMED_SPEED", 1e9)
+    monkeypatch.setattr(chunk_runner, "MIN_MEASURED_SECONDS", 60.0)
+    submit(steps, models_dir, (b"1\n" * 50,) * 2)
+
+    runner.run(steps.leased())
+    runner.run(steps.leased())
+
+    assert steps.registry.speed("fussy/1") is None
 
 
 def test_the_speed_is_not_measured_by_an_attempt_that_was_refused(
@@ -226,10 +256,11 @@ def test_results_of_several_are_committed_however_long_the_store_is_away(
 
 
 def test_the_speed_is_measured_over_all_that_were_run_together(
-    runner: ChunkRunner, steps: JobSteps, models_dir: Path
+    runner: ChunkRunner, steps: JobSteps, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit_small(steps, models_dir, *[b"1\n" * (MIN_MEASURED_ROWS // 2)] * 2)
-
-    runner.run_together(steps.take_together().leases)
+    monkeypatch.setattr(chunk_runner, "ASSUMED_SPEED", 0.0)
+    for _ in range(2):
+        submit_small(steps, models_dir, *[b"1\n" * (MIN_MEASURED_ROWS // 2)] * 2)
+        runner.run_together(steps.take_together().leases)
 
     assert steps.registry.speed("fussy/1") is not None
