@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 
-from shared.errors import TooManyWaitingError
+from shared.errors import JobNotFoundError, StoreUnavailableError, TooManyWaitingError
 from shared.job_store.ends import Awaited, Ends, Seen
 from shared.jobs import Job
 
@@ -35,12 +35,20 @@ class Wait:
         return None if self.seconds is None else f"wait={self.seconds:g}"
 
     def for_end(self, job: Job | Awaited) -> Seen:
-        """A job as it is after the wait. Raises as `Ends.wait`."""
+        """A job as it is after the wait.
+
+        Raises as `Ends.wait`, but of one that was submitted just now StoreUnavailableError if the
+        store has lost it: it may be sent again.
+        """
         if isinstance(job, Job):
             if not self.seconds or job.has_ended:
                 return Seen(job=job)
             job = Awaited(job_id=job.id, spec=job.spec)
-        return self.ends.wait(job, timeout_seconds=self.seconds or 0)
+            return self.ends.wait(job, timeout_seconds=self.seconds)
+        try:
+            return self.ends.wait(job, timeout_seconds=self.seconds or 0)
+        except JobNotFoundError as error:
+            raise StoreUnavailableError from error
 
 
 class WaitingRoom:

@@ -12,6 +12,7 @@ from redis import Redis
 
 from api import group_intake
 from api.group_intake import GroupIntake
+from api.waiting import Wait
 from shared.errors import StoreUnavailableError, TooMuchQueuedError
 from shared.job_store import keys
 from shared.job_store.connection import connect
@@ -291,6 +292,19 @@ def test_a_wait_that_is_shorter_than_taking_in_is_no_missing_job(
     seen = ends.wait(awaited, timeout_seconds=0.05)
 
     assert (seen.job.id, seen.job.status) == (job.id, JobStatus.QUEUED)
+
+
+def test_a_job_that_the_store_has_lost_may_be_sent_again(
+    steps: JobSteps, redis: Redis, ends: Ends, woken: list[str]
+) -> None:
+    group, _ = make_group(redis, ends, woken)
+    job = make_job(awaited_by=ends.channel())
+    group.take_in(job)
+    redis.flushdb()
+
+    awaited = Awaited(job_id=job.id, spec=job.spec, told_on=job.terms.awaited_by)
+    with pytest.raises(StoreUnavailableError):
+        Wait(ends=ends, seconds=0.05).for_end(awaited)
 
 
 def wait(ends: Ends, job: NewJob, entry: Any) -> object:
