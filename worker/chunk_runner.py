@@ -123,17 +123,19 @@ class ChunkRunner:
             self._record_speed(lease, result.succeeded, seconds)
 
     def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
-        model, speed = lease.spec.model_version_id, rows / seconds
-        is_short = seconds < MIN_MEASURED_SECONDS
-        is_least = lease.lane is Lane.SMALL or is_short
+        model = lease.spec.model_version_id
+        is_first = model not in self.has_run
+        self.has_run.add(model)
+        if rows < MIN_MEASURED_ROWS:
+            return
+        speed = rows / seconds
+        is_short, is_small = seconds < MIN_MEASURED_SECONDS, lease.lane is Lane.SMALL
         # The first run of a model in a process is slow for other reasons than the model. And chunks
         # must not become smaller than they are for a model of which nothing is known.
-        says_nothing = model not in self.has_run or (is_short and speed < ASSUMED_SPEED)
-        self.has_run.add(model)
-        if rows < MIN_MEASURED_ROWS or (is_least and says_nothing):
+        if is_small and (is_first or (is_short and speed < ASSUMED_SPEED)):
             return
         with suppress(StoreError):  # it only helps to cut better chunks
-            self.workers.record_speed(model, speed, is_least=is_least)
+            self.workers.record_speed(model, speed, is_least=is_small or is_short)
 
     def _run_in_parts(self, lease: Lease) -> None:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:

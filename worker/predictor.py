@@ -76,7 +76,7 @@ class Predictor:
     ) -> Columns:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
         # A model may write into what it gets, and the rows may be needed once more.
-        X = features.copy() if self._takes_names else _array(features)
+        X = _table(features) if self._takes_names else _array(features)
         values = np.asarray(getattr(self._estimator, output)(X))
         if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
@@ -92,6 +92,13 @@ def _takes_names(estimator: Any) -> bool:
     steps = (step for _, step in getattr(estimator, "steps", ()))
     first = next((step for step in steps if step not in (None, "passthrough")), estimator)
     return any(hasattr(part, "feature_names_in_") for part in (estimator, first))
+
+
+def _table(features: pd.DataFrame) -> pd.DataFrame:
+    """A copy in which each column has its own memory, as pandas reads a table: what a model makes
+    of several columns is an array that it may write into."""
+    columns = {name: features[name].copy() for name in features}
+    return pd.DataFrame(columns, index=features.index, copy=False)
 
 
 def _array(features: pd.DataFrame) -> npt.NDArray[Any]:

@@ -168,12 +168,10 @@ class JobIntake:
             _mark_first(outcomes)
         return outcomes
 
-    def _new_record(self, spec: JobSpec, terms: JobTerms) -> tuple[str | bytes | float, ...]:
+    def _new_record(self, spec: JobSpec, terms: JobTerms) -> list[str | bytes | float]:
         return records.new_record(
             spec,
-            lane=terms.lane,
-            caller=terms.caller,
-            awaited_by=terms.awaited_by,
+            terms,
             active_seconds=self._max_retention_seconds,
             tombstone_seconds=self._tombstone_seconds,
         )

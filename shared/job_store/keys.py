@@ -3,7 +3,7 @@
 | key                   | type    | content                              | lifetime     | by      |
 |-----------------------|---------|--------------------------------------|--------------|---------|
 | job:{id}              | hash    | the job's record, see `records.py`   | job          | both    |
-| job:{id}:chunks       | hash    | n → plan; n:token → fencing token;   | until end    | both    |
+| job:{id}:chunks       | hash    | n → plan; n:token → fencing token;   | job          | both    |
 |                       |         | n:attempts → leases given;           |              |         |
 |                       |         | n:running → rows being scored;       |              |         |
 |                       |         | n:lost → how attempts were lost      |              |         |

@@ -32,7 +32,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from shared.chunks import ChunkPlan, ChunkResult, RejectedRows
-from shared.jobs import Job, JobSpec, Lane
+from shared.jobs import Job, JobSpec, JobTerms
 
 _SPEC = TypeAdapter(JobSpec)
 _PLAN = TypeAdapter(ChunkPlan)
@@ -45,28 +45,22 @@ _NO_COUNTS = dict.fromkeys(("total", "succeeded", "failed", "chunks_total", "chu
 
 
 def new_record(
-    spec: JobSpec,
-    *,
-    lane: Lane,
-    caller: str,
-    awaited_by: str,
-    active_seconds: int,
-    tombstone_seconds: int,
-) -> tuple[str | bytes | float, ...]:
+    spec: JobSpec, terms: JobTerms, *, active_seconds: int, tombstone_seconds: int
+) -> list[str | bytes | float]:
     """Fields and values of the record of a job that begins, one after the other."""
     # In the order in which `_job.lua` reads them.
-    terms = [spec.retention_seconds, active_seconds, tombstone_seconds]
-    terms += [spec.deadline_seconds or 0, spec.error_threshold]
+    lasting = [spec.retention_seconds, active_seconds, tombstone_seconds]
+    lasting += [spec.deadline_seconds or 0, spec.error_threshold]
     fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
-        "terms": " ".join(map(str, terms)),
+        "terms": " ".join(map(str, lasting)),
         "model": spec.model_version_id,
-        "lane": lane,
-        "caller": caller,
+        "lane": terms.lane,
+        "caller": terms.caller,
     }
-    if awaited_by:
-        fields["awaited_by"] = awaited_by
-    return tuple(part for pair in fields.items() for part in pair)
+    if terms.awaited_by:
+        fields["awaited_by"] = terms.awaited_by
+    return [part for pair in fields.items() for part in pair]
 
 
 def parse_job(job_id: str, record: Mapping[bytes, bytes], *, read_at_ms: int) -> Job:

@@ -277,11 +277,11 @@ local function finish(status, code, detail)
   if code then set('error_code', code, 'error_detail', detail) end
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   free_inputs()
-  call('UNLINK', CHUNKS, RETURNED, PARTS)
+  call('UNLINK', RETURNED, PARTS)
   if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
   owe_nothing()
-  if number('failed') > 0 then keep(RESULTS, ERRORS, REJECTS) else keep(RESULTS) end
+  if number('failed') > 0 then keep(CHUNKS, RESULTS, ERRORS, REJECTS) else keep(CHUNKS, RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
 end

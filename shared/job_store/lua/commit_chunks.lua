@@ -30,6 +30,7 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end
   call('UNLINK', input(chunk))
   if known[2] then free_parts(chunk) end
+  call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
   owe(-(succeeded + failed), -(tonumber(known[3]) or 0))
   rows_done = rows_done + succeeded + failed
   add('chunks_done', 1)
@@ -39,7 +40,6 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
     finish('failed', 'error_threshold_exceeded',
       all_failed .. ' rows failed; the job allows ' .. threshold .. '.')
   elseif not finish_if_complete() then
-    call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
     renew(RESULTS, ERRORS, REJECTS)
     call('PUBLISH', PROGRESS, chunk)
   end

@@ -21,7 +21,7 @@ def test_a_cancelled_job_keeps_what_is_finished_and_frees_its_inputs(steps: JobS
     job = steps.store.get(job_id)
     assert (job.status, job.succeeded, job.pending) == (JobStatus.CANCELLED, 10, 20)
     assert steps.results(job) == [b"chunk 0\n"]
-    assert suffixes(steps, job_id) == {"", ":results", ":tombstone"}
+    assert suffixes(steps, job_id) == {"", ":chunks", ":results", ":tombstone"}
 
 
 def suffixes(steps: JobSteps, job_id: str) -> set[str]:

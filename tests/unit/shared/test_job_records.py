@@ -58,11 +58,7 @@ def test_a_new_record_is_all_the_scripts_and_readers_need() -> None:
     record = dict(zip(pairs[::2], pairs[1::2], strict=True))
     assert records.parse_spec(record.pop("spec")) == spec
     assert record == {
-        "retention_seconds": 60,
-        "active_seconds": 1000,
-        "tombstone_seconds": 100,
-        "deadline_seconds": 9,
-        "error_threshold": 4,
+        "terms": "60 1000 100 9 4",
         "model": "echo/1",
         "lane": "small",
         "caller": "me",
