@@ -59,10 +59,7 @@ class GroupIntake:
         while True:
             job, entry = self._gathered.get()
             self._calling.acquire()
-            try:
-                self._call(job, entry)
-            except Exception:
-                logger.exception("nobody woken")  # a worker's beat makes up for it
+            self._call(job, entry)
 
     def _call(self, job: NewJob, entry: Entry) -> None:
         """Take in a job, and what has gathered, for who holds `_calling`."""
@@ -70,9 +67,13 @@ class GroupIntake:
             unheard_of = self._submit([(job, entry), *self._more(len(job.body.data))])
         finally:
             self._calling.release()
-        # A message may take its time; nobody else has to wait for it.
+        # A message may take its time; nobody else has to wait for it. A job that is taken in does
+        # not fail with it either: the workers' beat makes up for one that was not sent.
         if unheard_of:
-            self._wake(unheard_of)
+            try:
+                self._wake(unheard_of)
+            except Exception:
+                logger.exception("nobody woken", extra={"job_id": unheard_of})
 
     def _more(self, size_bytes: int) -> Iterator[tuple[NewJob, Entry]]:
         """What has gathered, as far as it goes with a job of this size."""

@@ -210,6 +210,7 @@ def test_a_message_that_can_not_be_sent_costs_only_the_message(
     group = GroupIntake(make_intake(redis), ends, wake=fail)
     steps.beat()
 
+    assert isinstance(group.take_in(make_job()).result(timeout=SOON), TakenIn)
     for _ in range(2):
         steps.let_a_moment_pass()
         outcomes = outcomes_of(group, [make_job() for _ in range(3)])
