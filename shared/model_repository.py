@@ -25,8 +25,8 @@ from shared.manifest import NAME_PATTERN, VERSION_PATTERN, Artifact, ArtifactFor
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
-_NAME = re.compile(NAME_PATTERN)
 _REFERENCE = re.compile(rf"(?P<name>{NAME_PATTERN})(?::(?P<version>{VERSION_PATTERN}))?")
+
 
 SETTLED_NS = 1_000_000_000
 """A directory or file that changed less than a second before it was read may change again without
@@ -41,7 +41,6 @@ class ModelRepository:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._root_name = str(root)  # joined more quickly than a path
         self._versions: dict[str, tuple[int, list[str]]] = {}
         self._manifests: dict[str, tuple[int, Manifest]] = {}
 
@@ -54,9 +53,9 @@ class ModelRepository:
 
     def versions(self, name: str) -> list[str]:
         """Versions of a model, oldest first; empty when there is no such model."""
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME_PATTERN, name):
             return []
-        directory = f"{self._root_name}/{name}"
+        directory = os.path.join(self._root, name)
         try:
             now_at = os.stat(directory).st_mtime_ns
         except OSError:
@@ -105,7 +104,7 @@ class ModelRepository:
 
     def manifest(self, name: str, version: str) -> Manifest:
         """The manifest of one version. Raises ManifestError when it can't be trusted."""
-        path = f"{self._root_name}/{name}/{version}/{MANIFEST_FILE}"
+        path = os.path.join(self._root, name, version, MANIFEST_FILE)
         try:
             changed_at = os.stat(path).st_mtime_ns
             kept_at, kept = self._manifests.get(path, (0, None))
