@@ -90,13 +90,13 @@ class GroupIntake:
     def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> str:
         """Tell each what became of it. Returns the id of a job for which a worker must be woken by
         a message; empty for none."""
+        outcomes: Sequence[TakenIn | FirstRequest | Exception]
         try:
-            outcomes: Sequence[TakenIn | FirstRequest | Exception] = self._intake.submit_all(
-                [job for job, _ in group]
-            )
+            found = self._intake.submit_all([job for job, _ in group])
+            outcomes, is_message_needed = found.jobs, found.is_message_needed
         except Exception as error:  # noqa: BLE001 – whatever it is, those who wait have to know
-            outcomes = [error] * len(group)
-        unheard_of = ""
+            outcomes, is_message_needed = [error] * len(group), False
+        taken_in = ""
         for (job, entry), outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 entry.set_exception(outcome)
@@ -104,6 +104,5 @@ class GroupIntake:
                     self._ends.look(job.id)
                 continue
             entry.set_result(outcome)
-            if isinstance(outcome, TakenIn) and outcome.is_message_needed:
-                unheard_of = job.id
-        return unheard_of
+            taken_in = job.id
+        return taken_in if is_message_needed else ""

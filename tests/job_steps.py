@@ -239,7 +239,13 @@ def submit_whole(
     intake: JobIntake, job_id: str, spec: JobSpec, terms: JobTerms, body: WholeBody
 ) -> TakenIn | FirstRequest:
     """Take in one whole job; raises why it is not taken in."""
-    [outcome] = intake.submit_all([NewJob(id=job_id, spec=spec, terms=terms, body=body)])
+    return submit_alone(intake, NewJob(id=job_id, spec=spec, terms=terms, body=body))[0]
+
+
+def submit_alone(intake: JobIntake, job: NewJob) -> tuple[TakenIn | FirstRequest, bool]:
+    """`submit_whole`, and whether a worker must be woken by a message."""
+    group = intake.submit_all([job])
+    [outcome] = group.jobs
     if isinstance(outcome, RowmillError):
         raise outcome
-    return outcome
+    return outcome, group.is_message_needed

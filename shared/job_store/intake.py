@@ -6,7 +6,7 @@ it has no memory left for new work.
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -83,9 +83,6 @@ class TakenIn:
     job_id: str
     job: Job | None = None
     """As it is now; None for one whose end somebody waits for."""
-    is_message_needed: bool = False
-    """Whether a worker has a process to spare that only a message wakes, for it or for those it was
-    taken in with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +91,16 @@ class FirstRequest:
 
     job_id: str
     request: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOutcome:
+    """What became of jobs that were submitted together."""
+
+    jobs: Sequence[TakenIn | FirstRequest | RowmillError]
+    """In the order of the jobs: an error is what `JobIntake.create` would raise."""
+    is_message_needed: bool
+    """Whether a worker has a process to spare that only a message wakes."""
 
 
 class JobIntake:
@@ -135,11 +142,8 @@ class JobIntake:
         )
         return _first_request(answer)
 
-    def submit_all(self, jobs: Sequence[NewJob]) -> list[TakenIn | FirstRequest | RowmillError]:
-        """Take in whole jobs in one step: what became of each, or what `create` would raise.
-
-        A repeat after a lost answer changes nothing.
-        """
+    def submit_all(self, jobs: Sequence[NewJob]) -> GroupOutcome:
+        """Take in whole jobs in one step. A repeat after a lost answer changes nothing."""
         known: dict[tuple[int, Lane, str, str], int] = {}
         new_records: list[str | bytes | float] = []
         args: list[str | bytes | float] = []
@@ -163,10 +167,10 @@ class JobIntake:
             *new_records,
             *args,
         )
-        outcomes = [_outcome(job.id, answer) for job, answer in zip(jobs, answers, strict=True)]
-        if is_message_needed:
-            _mark_first(outcomes)
-        return outcomes
+        return GroupOutcome(
+            jobs=[_outcome(job.id, answer) for job, answer in zip(jobs, answers, strict=True)],
+            is_message_needed=bool(is_message_needed),
+        )
 
     def _new_record(self, spec: JobSpec, terms: JobTerms) -> list[str | bytes | float]:
         return records.new_record(
@@ -235,14 +239,6 @@ def _outcome(job_id: str, answer: Sequence[Any]) -> TakenIn | FirstRequest | Row
         _, now_ms, record = answer
         job = records.parse_job(job_id, records.pairs(record), read_at_ms=int(now_ms))
     return TakenIn(job_id=job_id, job=job)
-
-
-def _mark_first(outcomes: list[TakenIn | FirstRequest | RowmillError]) -> None:
-    """Have the message sent for the first job that was taken in."""
-    for number, outcome in enumerate(outcomes):
-        if isinstance(outcome, TakenIn):
-            outcomes[number] = replace(outcome, is_message_needed=True)
-            return
 
 
 def _first_request(answer: Sequence[Any]) -> FirstRequest | None:

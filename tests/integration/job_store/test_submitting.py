@@ -8,12 +8,12 @@ from redis import Redis
 
 from shared.errors import JobTooLargeError, StoreFullError, TooMuchQueuedError
 from shared.job_store import keys
-from shared.job_store.intake import FirstRequest, JobIntake, TakenIn, WholeBody
+from shared.job_store.intake import FirstRequest, JobIntake, NewJob, TakenIn, WholeBody
 from shared.job_store.store import JobFilter
 from shared.jobs import JobErrorCode, JobStatus, JobTerms, Lane, new_job_id
 from shared.signature import Dtype, OutputColumn, OutputKind
 from tests.factories import PREDICTION, make_body, make_intake, make_plan, make_spec
-from tests.job_steps import JobSteps, submit_whole
+from tests.job_steps import JobSteps, submit_alone, submit_whole
 
 MIB = 1024**2
 ANY = JobFilter()
@@ -41,8 +41,12 @@ def set_maxmemory(redis: Redis) -> Iterator[Callable[[int], None]]:
 def submit(
     intake: JobIntake, job_id: str = "", *, rows: int = 10, **terms: Any
 ) -> TakenIn | FirstRequest:
-    body, wanted = make_body(make_plan(rows=rows)), JobTerms(lane=Lane.SMALL, **terms)
-    return submit_whole(intake, job_id or new_job_id(), SPEC, wanted, body)
+    return submit_alone(intake, make_job(job_id or new_job_id(), rows=rows, **terms))[0]
+
+
+def make_job(job_id: str, *, rows: int = 10, **terms: Any) -> NewJob:
+    terms_of_job = JobTerms(lane=Lane.SMALL, **terms)
+    return NewJob(id=job_id, spec=SPEC, terms=terms_of_job, body=make_body(make_plan(rows=rows)))
 
 
 def taken_in(intake: JobIntake, job_id: str = "", **job: Any) -> TakenIn:
@@ -142,11 +146,12 @@ def test_a_repeat_after_a_lost_answer_changes_nothing(
     meanwhile(steps)
     before = steps.everything()
 
-    again = taken_in(steps.intake, job_id, idempotency_key=key)
+    again, is_message_needed = submit_alone(steps.intake, make_job(job_id, idempotency_key=key))
 
     assert steps.everything() == before
+    assert isinstance(again, TakenIn)
     assert again.job.status is steps.store.get(job_id).status
-    assert not again.is_message_needed
+    assert not is_message_needed
 
 
 def test_a_key_makes_one_job(steps: JobSteps) -> None:

@@ -17,23 +17,23 @@ from hypothesis.stateful import (
 from redis import Redis
 
 from shared.job_store import keys
-from shared.job_store.intake import Appended, TakenIn
+from shared.job_store.intake import Appended, NewJob
 from shared.job_store.leases import Holder, Lease, Leases, Taken
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobTerms, Lane, new_job_id
 from tests.factories import MAX_JOB_LOSSES, make_body, make_intake, make_spec
-from tests.job_steps import LANES, WORKER, JobSteps, submit_whole
+from tests.job_steps import LANES, WORKER, JobSteps, submit_alone
 
 
 def submit(steps: JobSteps, lane: Lane = Lane.SMALL, **spec: object) -> bool:
     """Submit a job of one chunk; whether its API must send a message."""
     if lane is Lane.BULK:
         return steps.append(steps.create(lane=lane, **spec)) is Appended.MESSAGE_NEEDED
-    terms = JobTerms(lane=lane)
-    taken = submit_whole(steps.intake, new_job_id(), make_spec(**spec), terms, make_body())
-    assert isinstance(taken, TakenIn)
-    return taken.is_message_needed
+    job = NewJob(
+        id=new_job_id(), spec=make_spec(**spec), terms=JobTerms(lane=lane), body=make_body()
+    )
+    return submit_alone(steps.intake, job)[1]
 
 
 def rung(steps: JobSteps) -> list[str]:
