@@ -104,7 +104,11 @@ def wanted_media_type(headers: Headers) -> str:
 @lru_cache(maxsize=256)
 def _liked_best(accept: str | None) -> str:
     """Kept for the last headers: there are as few as there are HTTP libraries."""
-    wishes = parse_accept_header(accept, MIMEAccept)
+    # What a wish says of a format besides its name (RFC 9110 §12.5.1), as "charset=utf-8", is met.
+    wishes = MIMEAccept(
+        (wish.partition(";")[0].strip(), quality)
+        for wish, quality in parse_accept_header(accept, MIMEAccept)
+    )
     media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
     if media_type is None:
         raise NotAcceptable(f"There is {CSV} and {NDJSON}.")

@@ -47,6 +47,8 @@ def in_process(models_dir: Path, name: str) -> Any:
         ("text/html, */*;q=0.1", CSV),
         ("application/x-ndjson", NDJSON),
         ("text/csv;q=0.5, application/x-ndjson", NDJSON),
+        ("text/csv; charset=utf-8", CSV),
+        ("text/csv; header=present; q=0.5, application/x-ndjson; charset=utf-8", NDJSON),
     ],
 )
 def test_the_format_is_the_one_the_caller_likes_best(
