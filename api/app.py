@@ -3,10 +3,11 @@
 import csv
 from functools import partial
 
-from flask import Flask, request
+from flask import Flask, Response, request
 
 from api import problems
 from api.answers import Answer
+from api.deferral import RESUMED
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
 from api.routes import health, jobs, models, predict, results
@@ -76,6 +77,12 @@ def create_app(settings: Settings) -> Flask:
         """Without a bound a client that falls silent would hold its thread for ever."""
         if connection := request.environ.get("gunicorn.socket"):
             connection.settimeout(settings.max_silence_seconds)
+
+    @app.before_request
+    def resume() -> Response | None:
+        """A request that waited goes on where it was, and not from the beginning."""
+        go_on = request.environ.get(RESUMED)
+        return go_on() if go_on else None
 
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))

@@ -22,6 +22,7 @@ workers = _settings.api_processes
 # Forked when all is imported: the processes share what they have in common. The application makes
 # connections and threads only when it is asked first.
 preload_app = True
+# Half of them may wait or follow (api/waiting.py).
 threads = 32
 
 # Not whatever is installed: gunicorn_h1c takes requests that this parser refuses.
@@ -55,4 +56,4 @@ def post_worker_init(worker: Any) -> None:
         stopping_since = stopping_since or time.monotonic()
         return time.monotonic() - stopping_since >= finishing_seconds
 
-    worker.wsgi.extensions[UPLOADS].break_off_when(is_over)
+    worker.app.wsgi().extensions[UPLOADS].break_off_when(is_over)

@@ -71,11 +71,11 @@ class Settings(BaseSettings):
     """Largest chunk. A worker parses a chunk at once and the API holds two at a time."""
 
     max_wait_seconds: float = Field(default=60, ge=0)
-    """Longest `Prefer: wait`. Each waiting request holds one of the API's threads."""
+    """Longest `Prefer: wait`. Each waiting request holds a connection."""
 
-    max_waiting_requests: int = Field(default=16, ge=0)
-    """Requests that may wait for a job or follow one at a time: half the API's threads, so others
-    always get one."""
+    max_waiting_requests: int = Field(default=500, ge=0)
+    """Requests that may wait for a job or follow one at a time, in each process of the API: half
+    the connections that it takes."""
 
     max_silence_seconds: float = Field(default=60, gt=0)
     """How long a client may neither send nor take a byte. A silent one would hold a thread."""

@@ -10,6 +10,7 @@ from api.query import JobListQuery, RetryOrder, parse_order, parse_query, query_
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import Wait, WaitingRoom
+from shared.job_store.ends import Seen
 from shared.job_store.store import JobFilter, JobStore
 from shared.jobs import Job
 
@@ -26,7 +27,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     def submit() -> Response:
         sent = current_request()
         options = parse_options(sent.query_string)
-        with waiting_room.seat(sent.headers.get("Prefer", "")) as wait:
+        with waiting_room.wait(sent) as wait:
             sent_by = sender(sent, wait)
             submitted = submission.submit(options, csv_body(sent, submission), sent_by)
             return _created(submitted, wait)
@@ -35,13 +36,15 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     def retry(job_id: str) -> Response:
         sent = current_request()
         order = parse_order(RetryOrder, json_text(sent.stream, sent.headers))
-        with waiting_room.seat(sent.headers.get("Prefer", "")) as wait:
+        with waiting_room.wait(sent) as wait:
             sent_by = sender(sent, wait)
             return _created(submission.retry(job_id, order.model, sent_by), wait)
 
     def _created(submitted: Submitted, wait: Wait) -> Response:
-        job = wait.for_end(submitted.job).job
-        return accepted(job, wait, is_replayed=submitted.is_replayed)
+        def answer(seen: Seen) -> Response:
+            return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
+
+        return wait.answered(submitted.job, answer)
 
     @routes.get("/jobs")
     def list_jobs() -> Response:
@@ -54,8 +57,10 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.get("/jobs/<job_id>")
     def show(job_id: str) -> Response:
         job = store.get(job_id)
-        with waiting_room.seat(request.headers.get("Prefer", "")) as wait:
-            job = wait.for_end(job).job
+        with waiting_room.wait(current_request()) as wait:
+            return wait.answered(job, lambda seen: _shown(seen.job, wait))
+
+    def _shown(job: Job, wait: Wait) -> Response:
         response = _job_response(job, wait.applied)
         response.add_etag()
         response.make_conditional(request)

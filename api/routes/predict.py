@@ -24,19 +24,22 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.post("/predict")
     def predict() -> Response:
         sent = current_request()
-        headers = sent.headers
         options = parse_options(sent.query_string)
-        media_type = wanted_media_type(headers)
-        with waiting_room.seat(headers.get("Prefer", f"wait={WAIT_SECONDS}")) as wait:
+        media_type = wanted_media_type(sent.headers)
+        with waiting_room.wait(sent, default=f"wait={WAIT_SECONDS}") as wait:
             sent_by = sender(sent, wait)
             submitted = submission.submit(options, csv_body(sent, submission), sent_by)
-            seen = wait.for_end(submitted.job)
-        if not seen.job.has_ended:
-            return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
-        response = _predictions(seen, media_type)
-        if submitted.is_replayed:
-            response.headers["Idempotent-Replayed"] = "true"
-        return response
+            is_replayed = submitted.is_replayed
+
+            def answer(seen: Seen) -> Response:
+                if not seen.job.has_ended:
+                    return accepted(seen.job, wait, is_replayed=is_replayed)
+                response = _predictions(seen, media_type)
+                if is_replayed:
+                    response.headers["Idempotent-Replayed"] = "true"
+                return response
+
+            return wait.answered(submitted.job, answer)
 
     def _predictions(seen: Seen, media_type: str) -> Response:
         """Raises JobUnfinishedError for a job with rows that have no outcome."""

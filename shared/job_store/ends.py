@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from redis import Redis
 from redis.client import PubSub
@@ -81,6 +81,13 @@ class Told(NamedTuple):
         return Seen(job=job, results=self.results.encode())
 
 
+class Listener(Protocol):
+    """Is told what is heard of a job: its end, or None if one had better look for oneself."""
+
+    def put(self, told: Told | None, /) -> None:
+        """Called in any thread, while others wait: it must return soon and not call `Ends`."""
+
+
 class Ends:
     """Hears the ends of jobs that its process waits for. Safe to share by threads."""
 
@@ -92,7 +99,7 @@ class Ends:
         self._thread: threading.Thread | None = None
         self._is_subscribed = threading.Event()
         self._is_closed = threading.Event()
-        self._waiting: dict[str, list[SimpleQueue[Told | None]]] = {}
+        self._waiting: dict[str, list[Listener]] = {}
         self._unclaimed: OrderedDict[str, Told | None] = OrderedDict()
 
     def channel(self) -> str:
@@ -117,7 +124,7 @@ class Ends:
         """
         deadline = time.monotonic() + timeout_seconds
         told: SimpleQueue[Told | None] = SimpleQueue()
-        self._claim(awaited.job_id, told)
+        self.listen(awaited.job_id, told)
         # What was told on a channel of before was not heard.
         is_told = bool(awaited.told_on) and awaited.told_on == self._channel
         try:
@@ -138,23 +145,27 @@ class Ends:
                     return Seen(job=self._store.get(awaited.job_id))
                 is_told = False
         finally:
-            self._leave(awaited.job_id, told)
+            self.leave(awaited.job_id, told)
 
     def look(self, job_id: str) -> None:
         """Have who waits for a job look for itself."""
         self._pass_on(job_id, None)
 
-    def _claim(self, job_id: str, told: "SimpleQueue[Told | None]") -> None:
-        """Register who waits, and pass on what came before."""
-        with self._lock:
-            self._waiting.setdefault(job_id, []).append(told)
-            if job_id in self._unclaimed:
-                told.put(self._unclaimed.pop(job_id))
+    def listen(self, job_id: str, listener: Listener) -> None:
+        """Tell a listener what is heard of a job from now on, and what was before it asked.
 
-    def _leave(self, job_id: str, told: "SimpleQueue[Told | None]") -> None:
+        Only of jobs whose end is told on the `channel`.
+        """
+        with self._lock:
+            self._waiting.setdefault(job_id, []).append(listener)
+            if job_id in self._unclaimed:
+                listener.put(self._unclaimed.pop(job_id))
+
+    def leave(self, job_id: str, listener: Listener) -> None:
+        """Tell it no more."""
         with self._lock:
             waiting = self._waiting[job_id]
-            waiting.remove(told)
+            waiting.remove(listener)
             if not waiting:
                 del self._waiting[job_id]
 
@@ -210,8 +221,8 @@ class Ends:
     def _pass_on(self, job_id: str, told_end: Told | None) -> None:
         with self._lock:
             waiting = self._waiting.get(job_id)
-            for told in waiting or ():
-                told.put(told_end)
+            for listener in waiting or ():
+                listener.put(told_end)
             if not waiting:
                 self._unclaimed[job_id] = told_end
                 if len(self._unclaimed) > UNCLAIMED:
@@ -220,5 +231,5 @@ class Ends:
     def _pass_on_doubt(self) -> None:
         with self._lock:
             for waiting in self._waiting.values():
-                for told in waiting:
-                    told.put(None)
+                for listener in waiting:
+                    listener.put(None)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Request
 from redis import Redis
+from werkzeug.test import EnvironBuilder
 
 from api import group_intake
 from api.group_intake import GroupIntake
-from api.waiting import Wait
+from api.waiting import WaitingRoom
 from shared.errors import StoreUnavailableError, TooMuchQueuedError
 from shared.job_store import keys
 from shared.job_store.connection import connect
@@ -27,6 +29,9 @@ from tests.waiting import wait_until
 
 SOON = 8
 """Seconds within which everything here has happened."""
+
+
+WAITS = Request(EnvironBuilder(headers={"Prefer": "wait=60"}).get_environ())
 
 
 SPEC = make_spec(
@@ -304,8 +309,9 @@ def test_a_job_that_the_store_has_lost_may_be_sent_again(
     redis.flushdb()
 
     awaited = Awaited(job_id=job.id, spec=job.spec, told_on=job.terms.awaited_by)
-    with pytest.raises(StoreUnavailableError):
-        Wait(ends=ends, seconds=0.05).for_end(awaited)
+    room = WaitingRoom(ends, max_seconds=0.05, seats=1)
+    with room.wait(WAITS) as wait, pytest.raises(StoreUnavailableError):
+        wait.answered(awaited, lambda seen: pytest.fail(f"answered: {seen}"))
 
 
 def wait(ends: Ends, job: NewJob, entry: Any) -> object:
