@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 
 from api import problems
 from api.answers import Answer
-from api.deferral import RESUMED
+from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
 from api.routes import health, jobs, models, predict, results
@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> Flask:
     @app.before_request
     def resume() -> Response | None:
         """A request that waited goes on where it was, and not from the beginning."""
-        go_on = request.environ.get(RESUMED)
+        go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
 
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))

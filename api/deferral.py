@@ -3,7 +3,7 @@
 WSGI (PEP 3333) knows nothing like it; servlets call it asynchronous processing. Where the
 environment of a request has `MAY_DEFER` the application may raise `Deferred` instead of answering.
 The server puts the connection aside, and calls the application once more with the same request when
-it is time to. The environment then has `RESUMED`, a function that gives the answer.
+it is time to. The environment then has `RESUME`, a function that gives the answer.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Protocol
 from flask import Response
 
 MAY_DEFER = "rowmill.may_defer"
-RESUMED = "rowmill.resumed"
+RESUME = "rowmill.resume"
 
 
 class Later(Protocol):

@@ -3,25 +3,28 @@ that wait without a thread (`api/deferral.py`).
 """
 
 import select
+import selectors
+import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from api.deferral import MAY_DEFER, RESUMED, Deferred, Later
+from api.deferral import MAY_DEFER, RESUME, Deferred, Later
 
 STAY_MS = 20
 """How long a thread waits for the next request of a connection before it hands it back to the event
 loop. A client that has the answer sends the next one within a few ms, or not so soon."""
 
-LOOK_SECONDS = 0.1
-"""How often it is looked whether a request has waited for as long as it may."""
+TICK_SECONDS = 0.1
+"""How often the event loop looks for requests that have waited for as long as they may."""
 
-_PUT_ASIDE = object()
-"""In place of whether a connection is kept: its request waits."""
+LINGER_SECONDS = 2.0
+"""How long a client may take to close a connection that is over."""
 
 
 class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
@@ -38,20 +41,26 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._may_stay = BoundedSemaphore(max(1, self.cfg.threads // 2))
-        self._put_aside: dict[Any, Later] = {}
+        # Connections whose requests wait. The event loop's own: it hears of one when the thread has
+        # done with it.
+        self._put_aside: dict[Any, _PutAside] = {}
+        self._next_tick = 0.0
+        # How to go on, by socket.
         self._resumed: dict[Any, Callable[[], Any]] = {}
-        self._next_look = 0.0
 
     def handle(self, conn: Any) -> Any:
-        """Serve the requests of a connection; returns what Gunicorn's own method does."""
+        """Serve the requests of a connection; returns what Gunicorn's own method does, or what its
+        request waits for."""
         try:
             kept = super().handle(conn)
             while kept is True and self.alive and self._has_more(conn):
                 kept = super().handle(conn)
         except Deferred as deferred:
-            self._put_aside[conn] = deferred.later
-            deferred.later.listen(partial(self._resume, conn))
-            return _PUT_ASIDE
+            # Flask keeps an error in a cycle with its traceback, and that all of the request.
+            deferred.__traceback__ = None
+            put_aside = _PutAside(deferred.later)
+            deferred.later.listen(partial(self._resume, conn, put_aside))
+            return put_aside
         return kept
 
     def _has_more(self, conn: Any) -> bool:
@@ -67,45 +76,98 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         finally:
             self._may_stay.release()
 
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Go on with a connection that a thread has done with. Called by the event loop."""
+        has_result = not fs.cancelled() and fs.exception() is None
+        if has_result and isinstance(fs.result(), _PutAside):
+            self._put_aside[conn] = fs.result()
+        elif has_result and not fs.result():
+            self._linger(conn)
+        else:
+            super().finish_request(conn, fs)
+
     # --- requests that wait
 
     def load_wsgi(self) -> None:
-        """Load the application, and tell it with each request that it may defer its answer."""
+        """Load the application, and tell it with each request whether it may defer its answer."""
         super().load_wsgi()
         application = self.wsgi
 
         # Any: what a WSGI environment holds, and what its server is given to call.
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
-            environ[MAY_DEFER] = True
-            environ[RESUMED] = self._resumed.pop(environ["gunicorn.socket"], None)
+            # A stream of HTTP/2 has no connection of its own to put aside.
+            if environ.get("HTTP_VERSION") != "2":
+                environ[MAY_DEFER] = True
+            if resume := self._resumed.pop(environ["gunicorn.socket"], None):
+                environ[RESUME] = resume
             return application(environ, start_response)
 
         self.wsgi = answer
 
-    def finish_request(self, conn: Any, fs: Any) -> None:
-        """Go on with a connection whose request was answered. Called in the event loop's thread."""
-        if not fs.cancelled() and fs.exception() is None and fs.result() is _PUT_ASIDE:
-            return
-        super().finish_request(conn, fs)
+    def _resume(self, conn: Any, put_aside: "_PutAside") -> None:
+        """Have a thread go on with a request, unless one does already. Called by any thread."""
+        if put_aside.resumed.acquire(blocking=False):
+            self.method_queue.defer(self._go_on, conn, put_aside.later)
 
-    def _resume(self, conn: Any) -> None:
-        """Have a thread go on with a request that waits, unless one does already."""
-        later = self._put_aside.pop(conn, None)
-        if later is None:
-            return
+    def _go_on(self, conn: Any, later: Later) -> None:
         self._resumed[conn.sock] = partial(later.resume, is_over=not self.alive)
         conn.parser = _SameRequest(conn)
         self.enqueue_req(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One round of the event loop."""
-        super().wait_for_and_dispatch_events(LOOK_SECONDS if self._put_aside else timeout)
+        super().wait_for_and_dispatch_events(TICK_SECONDS if self._put_aside else timeout)
         now = time.monotonic()
-        if self._put_aside and (now >= self._next_look or not self.alive):
-            self._next_look = now + LOOK_SECONDS
-            for conn, later in list(self._put_aside.items()):
-                if later.resume_at <= now or not self.alive:
-                    self._resume(conn)
+        if not self._put_aside or (now < self._next_tick and self.alive):
+            return
+        self._next_tick = now + TICK_SECONDS
+        for conn, put_aside in list(self._put_aside.items()):
+            if put_aside.later.resume_at <= now or not self.alive:
+                self._resume(conn, put_aside)
+            if put_aside.resumed.locked():
+                del self._put_aside[conn]
+
+    # --- the end of a connection
+
+    def _linger(self, conn: Any) -> None:
+        """Close a connection when its client has done so, or soon (RFC 9112 §9.6).
+
+        Gunicorn's own method waits for the client, and with it the event loop.
+        """
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.timeout = time.monotonic() + LINGER_SECONDS
+        # Closed from there when the time is over.
+        self.pending_conns.append(conn)
+
+    def _drain(self, conn: Any, client: Any) -> None:
+        """Throw away what a client sends after the end, up to its own."""
+        try:
+            if client.recv(65536):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.poller.unregister(client)
+        self.pending_conns.remove(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+
+@dataclass(eq=False)
+class _PutAside:
+    """One time that a connection's request was put aside."""
+
+    later: Later
+    resumed: Lock = field(default_factory=Lock)
+    """Held by who has it go on, for ever."""
 
 
 class _SameRequest:

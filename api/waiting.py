@@ -6,7 +6,9 @@ where the server knows how, and no thread waits.
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 from types import TracebackType
 from typing import Self
@@ -15,14 +17,34 @@ from flask import Request, Response
 
 from api.deferral import MAY_DEFER, Deferred
 from shared.errors import JobNotFoundError, StoreUnavailableError, TooManyWaitingError
-from shared.job_store.ends import LOOK_SECONDS, Awaited, Ends, Seen, Told
+from shared.job_store.ends import (
+    LOOK_SECONDS,
+    SUBSCRIBED_WITHIN_SECONDS,
+    Awaited,
+    Ends,
+    Hearing,
+    Seen,
+)
 from shared.jobs import Job
 
 MOMENT_SECONDS = 0.25
 """How long a thread waits: to defer costs more than the answer to a small job."""
 
-THREADS = 16
-"""How many threads may wait or follow at a time: half of a process', so others always get one."""
+WAITING_THREADS = 16
+"""How many threads of a process may wait for a job, or for a store that is slow to say what became
+of it."""
+
+FOLLOWING_THREADS = 16
+"""How many threads of a process may follow a job."""
+
+RETRY_SECONDS = 0.2
+"""When to look again after there was no thread to look with."""
+
+AWAY_SECONDS = 1.0
+"""When to look again after the store did not answer."""
+
+LATE_SECONDS = 2.0
+"""So much later than was asked for a request is refused that no thread has looked for."""
 
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:[,;]|$)", re.IGNORECASE)
 
@@ -37,30 +59,28 @@ class WaitingRoom:
 
     def __init__(self, ends: Ends, *, max_seconds: float, seats: int) -> None:
         self.ends = ends
-        self.threads = BoundedSemaphore(THREADS)
         self._max_seconds = max_seconds
         self._seats = BoundedSemaphore(seats)
+        self._waiting_threads = BoundedSemaphore(WAITING_THREADS)
+        self._following_threads = BoundedSemaphore(FOLLOWING_THREADS)
 
-    def take_seat_and_thread(self) -> Callable[[], None]:
-        """Hold a seat for a request that waits by itself, in a thread; returns what gives both
-        back, once.
+    def follow(self) -> Callable[[], None]:
+        """Hold a seat and a thread for a request that follows a job; returns what gives both back,
+        once.
 
         Raises TooManyWaitingError.
         """
         if not self._seats.acquire(blocking=False):
             raise TooManyWaitingError
-        if not self.threads.acquire(blocking=False):
+        if not self._following_threads.acquire(blocking=False):
             self._seats.release()
             raise TooManyWaitingError
-        return self._leave_seat_and_thread
 
-    def _leave_seat_and_thread(self) -> None:
-        self.threads.release()
-        self._seats.release()
+        def leave() -> None:
+            self._following_threads.release()
+            self._seats.release()
 
-    def leave_seat(self) -> None:
-        """For a Wait that has one."""
-        self._seats.release()
+        return leave
 
     def wait(self, request: Request, *, default: str = "") -> "Wait":
         """A place to wait in for as long as the request asks for, at most.
@@ -73,19 +93,34 @@ class WaitingRoom:
             seconds = None
         return Wait(self, seconds, may_defer=MAY_DEFER in request.environ)
 
+    def leave(self) -> None:
+        """Give back the seat of a `wait`."""
+        self._seats.release()
+
+    @contextmanager
+    def thread(self) -> Iterator[bool]:
+        """Whether the thread may wait, as long as others have enough of them."""
+        is_free = self._waiting_threads.acquire(blocking=False)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                self._waiting_threads.release()
+
 
 class Wait:
     """The wait of one request: a context in which it is answered, or deferred.
 
-    Its seat is given back when the context is left with an answer.
+    Its seat is given back when the context is left with an answer or an error.
     """
 
     def __init__(self, room: WaitingRoom, seconds: float | None, *, may_defer: bool) -> None:
         """`seconds`: None if nothing was asked for, or no seat was free."""
-        self._room = room
-        self._ends = room.ends
-        self._seconds = seconds
-        self._may_defer = may_defer
+        self.room = room
+        self.seconds = seconds
+        self.may_defer = may_defer
+        self.is_cut_short = False
+        self._hearing: Hearing | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -96,8 +131,12 @@ class Wait:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._seconds is not None and not isinstance(error, Deferred):
-            self._room.leave_seat()
+        if isinstance(error, Deferred):
+            return
+        if self._hearing:
+            self.room.ends.remove(self._hearing)
+        if self.seconds is not None:
+            self.room.leave()
 
     @property
     def channel(self) -> str:
@@ -105,12 +144,21 @@ class Wait:
 
         Raises StoreUnavailableError.
         """
-        return self._ends.channel() if self._seconds else ""
+        if not self.seconds:
+            return ""
+        try:
+            return self.room.ends.channel(timeout_seconds=0)
+        except StoreUnavailableError:
+            with self.room.thread() as may_wait:
+                seconds = SUBSCRIBED_WITHIN_SECONDS if may_wait else 0
+                return self.room.ends.channel(timeout_seconds=seconds)
 
     @property
     def applied(self) -> str | None:
         """What of the preference was applied, for `Preference-Applied`."""
-        return None if self._seconds is None else f"wait={self._seconds:g}"
+        if self.seconds is None or self.is_cut_short:
+            return None
+        return f"wait={self.seconds:g}"
 
     def answered(self, job: Job | Awaited, make_answer: MakeAnswer) -> Response:
         """The answer, when the job has ended or the wait is over.
@@ -118,63 +166,86 @@ class Wait:
         Raises Deferred if that is not soon; what `make_answer` and `Ends.wait` raise, but of a job
         submitted just now StoreUnavailableError if the store has lost it: it may be sent again.
         """
-        self._make_answer = make_answer
-        self._is_new = isinstance(job, Awaited)
+        is_new = isinstance(job, Awaited)
         if isinstance(job, Job):
-            if not self._seconds or job.has_ended:
+            if not self.seconds or job.has_ended:
                 return make_answer(Seen(job=job))
             job = Awaited(job_id=job.id, spec=job.spec)
-        self._awaited = job
-        self._ends_at = time.monotonic() + (self._seconds or 0)
-        return self._answer(self._hold())
+        seconds = self.seconds or 0
+        self._hearing = self.room.ends.hear(job)
+        waiting = _Waiting(
+            wait=self,
+            hearing=self._hearing,
+            is_new=is_new,
+            make_answer=make_answer,
+            ends_at=time.monotonic() + seconds,
+        )
+        return waiting.go_on(min(seconds, MOMENT_SECONDS) if self.may_defer else seconds)
 
-    def _hold(self) -> Seen:
-        """The job after the time for which its thread may wait."""
-        seconds = self._seconds or 0
-        if not self._may_defer:
-            return self._look(seconds)
-        if not self._room.threads.acquire(blocking=False):
-            return self._look(0)
-        try:
-            return self._look(min(seconds, MOMENT_SECONDS))
-        finally:
-            self._room.threads.release()
 
-    def _look(self, timeout_seconds: float) -> Seen:
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    """A request that waits, with its thread or as `api.deferral.Later`."""
+
+    wait: Wait
+    hearing: Hearing
+    is_new: bool
+    """Whether the request itself has submitted the job."""
+    make_answer: MakeAnswer
+    ends_at: float
+    resume_at: float = 0.0
+    """By `time.monotonic()`, like `ends_at`."""
+    seen: Seen | None = None
+    """The job as it was when it was last looked at."""
+
+    def go_on(self, seconds: float) -> Response:
+        """The answer if there is one within so many seconds, in which the thread waits."""
+        with self.wait.room.thread() as may_wait:
+            if not may_wait and self.wait.may_defer:
+                raise self._later(RETRY_SECONDS)
+            seen = self._look(seconds)
+        if seen.job.has_ended or self._is_late() or not self.wait.may_defer:
+            return self.make_answer(seen)
+        raise self._later(LOOK_SECONDS, seen)
+
+    def _look(self, seconds: float) -> Seen:
         try:
-            return self._ends.wait(self._awaited, timeout_seconds=timeout_seconds)
+            return self.hearing.wait(timeout_seconds=seconds)
+        except StoreUnavailableError:
+            # It is the submission that has failed, or the store can't be asked just now.
+            self.hearing.awaited.wait_until_taken_in()
+            if self._is_late() or not self.wait.may_defer:
+                raise
+            raise self._later(AWAY_SECONDS) from None
         except JobNotFoundError as error:
-            if self._is_new:
+            if self.is_new:
                 raise StoreUnavailableError from error
             raise
 
-    def _answer(self, seen: Seen, *, is_over: bool = False) -> Response:
-        if seen.job.has_ended or is_over or self._ends_at <= time.monotonic():
-            return self._make_answer(seen)
-        self._told: Told | None = None
-        self._look_at = time.monotonic() + LOOK_SECONDS
-        raise Deferred(self)
+    def _is_late(self, seconds: float = 0.0) -> bool:
+        return self.ends_at + seconds <= time.monotonic()
 
-    # --- without a thread: what `api.deferral.Later` asks for
+    def _later(self, seconds: float, seen: Seen | None = None) -> Deferred:
+        """Raises StoreUnavailableError when that would be far too late."""
+        if self._is_late(LATE_SECONDS):
+            raise StoreUnavailableError
+        resume_at = time.monotonic() + seconds
+        if not self._is_late():
+            resume_at = min(resume_at, self.ends_at)
+        return Deferred(replace(self, resume_at=resume_at, seen=seen or self.seen))
 
-    @property
-    def resume_at(self) -> float:
-        """When to resume at the latest, by `time.monotonic()`."""
-        return min(self._look_at, self._ends_at)
+    # --- without a thread
 
     def listen(self, call: Callable[[], None]) -> None:
         """Have `call` called when something is heard of the job."""
-        self._call = call
-        self._ends.listen(self._awaited.job_id, self)
-
-    def put(self, told: Told | None) -> None:
-        """What was heard: the job's end, or that one had better look."""
-        self._told = told
-        self._call()
+        self.hearing.listen(call)
 
     def resume(self, *, is_over: bool) -> Response:
-        """The answer, or Deferred again; as `answered`."""
-        with self:
-            self._ends.leave(self._awaited.job_id, self)
-            seen = self._told.seen(self._awaited) if self._told else self._look(0)
-            return self._answer(seen, is_over=is_over)
+        """The answer, or Deferred again; as `Wait.answered`."""
+        with self.wait:
+            if seen := self.hearing.heard():
+                return self.make_answer(seen)
+            if is_over and self.seen:
+                self.wait.is_cut_short = True
+                return self.make_answer(self.seen)
+            return self.go_on(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from api.app import UPLOADS
+from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
 from shared.settings import Settings
 
 _settings = Settings()
@@ -22,8 +23,10 @@ workers = _settings.api_processes
 # Forked when all is imported: the processes share what they have in common. The application makes
 # connections and threads only when it is asked first.
 preload_app = True
-# Half of them may wait or follow (api/waiting.py).
-threads = 32
+# Whoever waits or follows, there are always some for others.
+threads = WAITING_THREADS + FOLLOWING_THREADS + 16
+# Each request that waits holds one, and ROWMILL_MAX_WAITING_REQUESTS may be half of them.
+worker_connections = 1000
 
 # Not whatever is installed: gunicorn_h1c takes requests that this parser refuses.
 http_parser = "python"

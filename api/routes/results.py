@@ -41,7 +41,7 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
         client = request.environ.get("gunicorn.socket")
         response = file_of(job, while_there(client, store.follow(job.id)))
         # Last: nothing may come between taking the seat and naming who gives it back.
-        response.call_on_close(waiting_room.take_seat_and_thread())
+        response.call_on_close(waiting_room.follow())
         return response
 
     def file_of(job: Job, texts: Iterator[bytes]) -> Response:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Self
 
 from redis import Redis
 from redis.client import PubSub
@@ -81,13 +81,6 @@ class Told(NamedTuple):
         return Seen(job=job, results=self.results.encode())
 
 
-class Listener(Protocol):
-    """Is told what is heard of a job: its end, or None if one had better look for oneself."""
-
-    def put(self, told: Told | None, /) -> None:
-        """Called in any thread, while others wait: it must return soon and not call `Ends`."""
-
-
 class Ends:
     """Hears the ends of jobs that its process waits for. Safe to share by threads."""
 
@@ -99,73 +92,49 @@ class Ends:
         self._thread: threading.Thread | None = None
         self._is_subscribed = threading.Event()
         self._is_closed = threading.Event()
-        self._waiting: dict[str, list[Listener]] = {}
+        self._waiting: dict[str, list[Hearing]] = {}
         self._unclaimed: OrderedDict[str, Told | None] = OrderedDict()
 
-    def channel(self) -> str:
+    def channel(self, *, timeout_seconds: float = SUBSCRIBED_WITHIN_SECONDS) -> str:
         """The channel that this process listens to now; another one after its connection was cut.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError when it listens to none, and doesn't for so long.
         """
         with self._lock:
             # Not before: the server forks its processes after the application was made.
             if self._thread is None:
                 self._thread = threading.Thread(target=self._listen, name="ends", daemon=True)
                 self._thread.start()
-        if not self._is_subscribed.wait(SUBSCRIBED_WITHIN_SECONDS):
+        if not self._is_subscribed.wait(timeout_seconds):
             raise StoreUnavailableError
         return self._channel
 
-    def wait(self, awaited: Awaited, *, timeout_seconds: float) -> Seen:
-        """A job as soon as it has ended, or as it is after the timeout.
+    def hear(self, awaited: Awaited) -> "Hearing":
+        """Hear from now on what is told of a job, and what was told of one that is new."""
+        return Hearing(self, self._store, awaited)
 
-        Raises JobNotFoundError, JobGoneError, StoreUnavailableError, and what
-        `wait_until_taken_in` raises.
-        """
-        deadline = time.monotonic() + timeout_seconds
-        told: SimpleQueue[Told | None] = SimpleQueue()
-        self.listen(awaited.job_id, told)
-        # What was told on a channel of before was not heard.
-        is_told = bool(awaited.told_on) and awaited.told_on == self._channel
-        try:
-            while True:
-                if not is_told:
-                    awaited.wait_until_taken_in()
-                    if not self._store.await_end(awaited.job_id, self.channel()):
-                        return Seen(job=self._store.get(awaited.job_id))
-                left = deadline - time.monotonic()
-                with suppress(Empty):
-                    if end := told.get(timeout=max(0.0, min(left, LOOK_SECONDS))):
-                        return end.seen(awaited)
-                    # It was deleted or not taken in, or the listener was deaf for a while.
-                    is_told = False
-                    continue
-                if deadline <= time.monotonic():
-                    awaited.wait_until_taken_in()
-                    return Seen(job=self._store.get(awaited.job_id))
-                is_told = False
-        finally:
-            self.leave(awaited.job_id, told)
+    def listens_to(self, channel: str) -> bool:
+        """Whether this is still the `channel`."""
+        return channel == self._channel
 
     def look(self, job_id: str) -> None:
         """Have who waits for a job look for itself."""
         self._pass_on(job_id, None)
 
-    def listen(self, job_id: str, listener: Listener) -> None:
-        """Tell a listener what is heard of a job from now on, and what was before it asked.
-
-        Only of jobs whose end is told on the `channel`.
-        """
+    def add(self, hearing: "Hearing") -> None:
+        """Tell it what is heard of its job from now on, and an end that nobody has asked for."""
+        job_id = hearing.awaited.job_id
         with self._lock:
-            self._waiting.setdefault(job_id, []).append(listener)
+            self._waiting.setdefault(job_id, []).append(hearing)
             if job_id in self._unclaimed:
-                listener.put(self._unclaimed.pop(job_id))
+                hearing.put(self._unclaimed.pop(job_id))
 
-    def leave(self, job_id: str, listener: Listener) -> None:
+    def remove(self, hearing: "Hearing") -> None:
         """Tell it no more."""
+        job_id = hearing.awaited.job_id
         with self._lock:
             waiting = self._waiting[job_id]
-            waiting.remove(listener)
+            waiting.remove(hearing)
             if not waiting:
                 del self._waiting[job_id]
 
@@ -221,8 +190,8 @@ class Ends:
     def _pass_on(self, job_id: str, told_end: Told | None) -> None:
         with self._lock:
             waiting = self._waiting.get(job_id)
-            for listener in waiting or ():
-                listener.put(told_end)
+            for hearing in waiting or ():
+                hearing.put(told_end)
             if not waiting:
                 self._unclaimed[job_id] = told_end
                 if len(self._unclaimed) > UNCLAIMED:
@@ -231,5 +200,86 @@ class Ends:
     def _pass_on_doubt(self) -> None:
         with self._lock:
             for waiting in self._waiting.values():
-                for listener in waiting:
-                    listener.put(None)
+                for hearing in waiting:
+                    hearing.put(None)
+
+
+class Hearing:
+    """What is heard of one job, for one who waits for its end; a context, after which it hears
+    nothing more.
+
+    It hears on between two waits, so nothing is missed then. One thread at a time may use it.
+    """
+
+    def __init__(self, ends: Ends, store: JobStore, awaited: Awaited) -> None:
+        self.awaited = awaited
+        self._ends = ends
+        self._store = store
+        self._told: SimpleQueue[Told | None] = SimpleQueue()
+        self._call: Callable[[], None] = _at_once
+        ends.add(self)
+        # What was told on a channel of before was not heard.
+        self._is_told = bool(awaited.told_on) and ends.listens_to(awaited.told_on)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ends.remove(self)
+
+    def put(self, told: Told | None) -> None:
+        """The end of the job, or None if one had better look. Called in any thread."""
+        self._told.put(told)
+        self._call()
+
+    def listen(self, call: Callable[[], None]) -> None:
+        """Have `call` called when something is heard, or was since the last `wait`, until the next
+        one. It must return soon and may be called more than once, by any thread."""
+        self._call = call
+        if not self._told.empty():
+            call()
+
+    def heard(self) -> Seen | None:
+        """The job as it ended, if that was heard and nothing that puts it in doubt."""
+        self._call = _at_once
+        with suppress(Empty):
+            while self._is_told:
+                if end := self._told.get_nowait():
+                    return end.seen(self.awaited)
+                self._is_told = False
+        return None
+
+    def wait(self, *, timeout_seconds: float) -> Seen:
+        """The job as soon as it has ended, or as it is after the timeout.
+
+        Raises JobNotFoundError, JobGoneError, StoreUnavailableError, and what
+        `wait_until_taken_in` raises.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        if seen := self.heard():
+            return seen
+        while True:
+            if not self._is_told and not self._have_told(deadline):
+                return self._now()
+            left = deadline - time.monotonic()
+            with suppress(Empty):
+                if end := self._told.get(timeout=max(0.0, min(left, LOOK_SECONDS))):
+                    return end.seen(self.awaited)
+                # It was deleted or not taken in, or the listener was deaf for a while.
+                self._is_told = False
+                continue
+            if deadline <= time.monotonic():
+                self.awaited.wait_until_taken_in()
+                return self._now()
+            self._is_told = False
+
+    def _have_told(self, deadline: float) -> bool:
+        """Have the job's end told to this process; False if it has ended or is gone."""
+        self.awaited.wait_until_taken_in()
+        left = max(0.0, deadline - time.monotonic())
+        channel = self._ends.channel(timeout_seconds=min(left, SUBSCRIBED_WITHIN_SECONDS))
+        self._is_told = self._store.await_end(self.awaited.job_id, channel)
+        return self._is_told
+
+    def _now(self) -> Seen:
+        return Seen(job=self._store.get(self.awaited.job_id))

@@ -137,6 +137,20 @@ def test_a_connection_stays_open_if_its_client_wants_it(
             assert ended(connection)
 
 
+def test_clients_that_do_not_close_hold_nobody_up(narrow: Api) -> None:
+    """Both sides have said that it is over, and the server has to wait for its client's close."""
+    with ExitStack() as stack:
+        lingering = []
+        for _ in range(3 * THREADS):
+            connection = stack.enter_context(connected(narrow))
+            connection.sendall(request("/healthz", "Connection: close"))
+            assert is_healthy(read(connection))
+            lingering.append(connection)
+
+        assert requests.get(f"{narrow.url}/healthz", timeout=1).ok
+        assert all(ended(connection) for connection in lingering)
+
+
 def test_clients_that_leave_without_a_word_do_no_harm(narrow: Api) -> None:
     for _ in range(3 * THREADS):
         with connected(narrow) as connection:

@@ -43,7 +43,8 @@ TOLD_ON: dict[str, str] = {}
 def wait(ends: Ends, job_id: str, *, timeout_seconds: float, told_on: str = "") -> Seen:
     """As the API waits for a job of `make_spec(deadline_seconds=50)`."""
     awaited = Awaited(job_id=job_id, spec=make_spec(deadline_seconds=50), told_on=told_on)
-    return ends.wait(awaited, timeout_seconds=timeout_seconds)
+    with ends.hear(awaited) as hearing:
+        return hearing.wait(timeout_seconds=timeout_seconds)
 
 
 def submit_told(steps: JobSteps, ends: Ends) -> str:
