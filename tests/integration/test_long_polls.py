@@ -5,13 +5,16 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
+from api.waiting import WAITING_THREADS
+from shared.job_store import keys
 from shared.job_store.connection import connect
 from shared.job_store.leases import Leases
 from shared.job_store.store import JobStore
@@ -22,9 +25,8 @@ from tests.live_stack import Api, api_process, environment, redis_server
 from tests.raw_http import answer_on, connected
 from tests.waiting import wait_until
 
-THREADS = 4
-MANY = 6 * THREADS
-SEATS = MANY + THREADS
+MANY = 8
+SEATS = 10
 SOON = 5.0
 """Seconds in which what has an answer has it, on a busy machine."""
 
@@ -39,7 +41,7 @@ class Answer(NamedTuple):
 
 @pytest.fixture(scope="module")
 def narrow(run_directory: Path, models_dir: Path) -> Iterator[Api]:
-    """An API of a few threads; nobody works but the test."""
+    """An API of one thread; nobody works but the test."""
     with (
         redis_server(run_directory / "l") as url,
         narrow_api(url, run_directory, models_dir) as api,
@@ -51,7 +53,7 @@ def narrow(run_directory: Path, models_dir: Path) -> Iterator[Api]:
 def narrow_api(redis_url: str, directory: Path, models_dir: Path) -> Iterator[Api]:
     settings = {"api_processes": "1", "max_waiting_requests": str(SEATS)}
     env = environment(redis_url, models_dir, **settings)
-    env["GUNICORN_CMD_ARGS"] = f"--threads {THREADS}"
+    env["GUNICORN_CMD_ARGS"] = "--threads 1"
     with api_process(env, directory / "long_polls.log") as api:
         yield api
 
@@ -111,12 +113,8 @@ def waiting(api: Api, *requests: bytes) -> Iterator[list[socket.socket]]:
 
 
 def assert_serves(api: Api) -> None:
-    """All threads are free: as many requests in a row as there are come back."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(connected(api)) for _ in range(THREADS)]
-        for connection in connections:
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
-        assert [answer(connection).status for connection in connections] == [200] * THREADS
+    """The thread is free. It has done with all that was sent before."""
+    assert api.get("/healthz").ok
 
 
 def test_many_more_may_wait_than_there_are_threads(narrow: Api, steps: JobSteps) -> None:
@@ -215,6 +213,20 @@ def test_what_is_sent_meanwhile_is_answered_afterwards(narrow: Api, steps: JobSt
     assert received.count(b'"status":"succeeded"') == 2
 
 
+def test_who_waits_is_told_once_to_go_on_with_a_body(narrow: Api, steps: JobSteps) -> None:
+    header, _, body = send("/jobs", "Expect: 100-continue").partition(b"\r\n\r\n")
+    with connected(narrow) as connection:
+        connection.sendall(header + b"\r\n\r\n")
+        connection.settimeout(SOON)
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        wait_until(lambda: steps.backlog().get("rows") == 1)
+        assert_serves(narrow)
+        steps.run_all()
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 202 ACCEPTED\r\n")
+
+
 def test_who_finds_no_seat_is_answered_at_once(narrow: Api, steps: JobSteps) -> None:
     job_id = steps.submit()
     with (
@@ -243,4 +255,37 @@ def test_who_waits_is_answered_when_the_api_stops(
 
     assert {found.status for found in looks} == {200}
     assert all('"status":"queued"' in found.text for found in looks)
+    # Nobody has waited for as long as was asked.
+    assert {found.headers["Preference-Applied"] for found in looks} == {None}
     assert (predict.status, predict.headers["Connection"]) == (202, "close")
+
+
+def test_others_are_served_while_those_who_wait_can_not_look(
+    run_directory: Path, models_dir: Path
+) -> None:
+    """A server that is silent holds who asks it for five seconds."""
+    directory = run_directory / "silent"
+    env = environment("", models_dir, api_processes="1")
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server(directory))
+        env["ROWMILL_REDIS_URL"] = url
+        api = stack.enter_context(api_process(env, run_directory / "silent.log"))
+        redis = stack.enter_context(closing(connect(url)))
+        requests = [send("/predict", wait=2)] * (3 * WAITING_THREADS)
+        connections = stack.enter_context(waiting(api, *requests))
+        wait_until(lambda: int(redis.hget(keys.BACKLOG, "rows") or 0) == len(requests))
+        server = psutil.Process(redis.info()["process_id"])
+
+        server.suspend()
+        try:
+            late = time.monotonic() + 4
+            while time.monotonic() < late:
+                with connected(api) as connection:
+                    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+                    assert answer(connection, within=1).status == 200
+        finally:
+            server.resume()
+
+        answers = [answer(connection, within=10) for connection in connections]
+
+    assert {found.status for found in answers} <= {202, 503}
