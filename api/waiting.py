@@ -163,8 +163,8 @@ class Wait:
     def answered(self, job: Job | Awaited, make_answer: MakeAnswer) -> Response:
         """The answer, when the job has ended or the wait is over.
 
-        Raises Deferred if that is not soon; what `make_answer` and `Ends.wait` raise, but of a job
-        submitted just now StoreUnavailableError if the store has lost it: it may be sent again.
+        Raises Deferred if that is not soon; what `make_answer` and `Hearing.wait` raise, but of a
+        job submitted just now StoreUnavailableError if the store has lost it: it may be sent again.
         """
         is_new = isinstance(job, Awaited)
         if isinstance(job, Job):
