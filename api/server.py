@@ -41,8 +41,8 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._may_stay = BoundedSemaphore(max(1, self.cfg.threads // 2))
-        # Connections whose requests wait. The event loop's own: it hears of one when the thread has
-        # done with it.
+        # Connections whose requests wait. The event loop's own: it hears of one when the thread
+        # that put it aside has done with it.
         self._put_aside: dict[Any, _PutAside] = {}
         self._next_tick = 0.0
         # How to go on, by socket.
@@ -78,10 +78,15 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Go on with a connection that a thread has done with. Called by the event loop."""
-        has_result = not fs.cancelled() and fs.exception() is None
-        if has_result and isinstance(fs.result(), _PutAside):
-            self._put_aside[conn] = fs.result()
-        elif has_result and not fs.result():
+        if fs.cancelled() or fs.exception() is not None:
+            super().finish_request(conn, fs)
+            return
+        result = fs.result()
+        if isinstance(result, _PutAside):
+            # Another thread may be faster and have put it aside anew.
+            if not result.resumed.locked():
+                self._put_aside[conn] = result
+        elif not result:
             self._linger(conn)
         else:
             super().finish_request(conn, fs)

@@ -19,7 +19,6 @@ from api.deferral import MAY_DEFER, Deferred
 from shared.errors import JobNotFoundError, StoreUnavailableError, TooManyWaitingError
 from shared.job_store.ends import (
     LOOK_SECONDS,
-    SUBSCRIBED_WITHIN_SECONDS,
     Awaited,
     Ends,
     Hearing,
@@ -140,18 +139,14 @@ class Wait:
 
     @property
     def channel(self) -> str:
-        """Where a job that is submitted now is to tell its end; empty if nobody waits for it.
-
-        Raises StoreUnavailableError.
-        """
+        """Where a job that is submitted now is to tell its end; empty if nobody waits for it, or if
+        there is no channel yet: then who waits asks for its end to be told."""
         if not self.seconds:
             return ""
         try:
             return self.room.ends.channel(timeout_seconds=0)
         except StoreUnavailableError:
-            with self.room.thread() as may_wait:
-                seconds = SUBSCRIBED_WITHIN_SECONDS if may_wait else 0
-                return self.room.ends.channel(timeout_seconds=seconds)
+            return ""
 
     @property
     def applied(self) -> str | None:

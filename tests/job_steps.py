@@ -1,6 +1,7 @@
 """Steps that an API and workers take with jobs; what a test does not care about has a default."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from redis import Redis
 from shared.chunks import ChunkPlan
 from shared.errors import RowmillError
 from shared.job_store import keys
+from shared.job_store.connection import connect
 from shared.job_store.intake import (
     Appended,
     FirstRequest,
@@ -21,7 +23,15 @@ from shared.job_store.leases import Holder, Lease, Leases, Outcome, Taken, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Job, JobSpec, JobTerms, Lane, new_job_id
-from tests.factories import make_body, make_capacity, make_plan, make_result, make_spec
+from tests.factories import (
+    MAX_JOB_LOSSES,
+    make_body,
+    make_capacity,
+    make_intake,
+    make_plan,
+    make_result,
+    make_spec,
+)
 
 WORKER = "host/1"
 PROCESSES = 20
@@ -228,6 +238,21 @@ class JobSteps:
 
     def _is_hash(self, key: bytes) -> bool:
         return bool(self.redis.type(key) == b"hash")
+
+
+@contextmanager
+def steps_on(redis_url: str) -> Iterator[JobSteps]:
+    """Steps on a server of one's own, which is empty then."""
+    redis = connect(redis_url)
+    redis.flushdb()
+    yield JobSteps(
+        redis=redis,
+        store=JobStore(redis),
+        intake=make_intake(redis),
+        leases=Leases(redis, time_limit_seconds=60, max_job_losses=MAX_JOB_LOSSES),
+        registry=WorkerRegistry(redis, dead_after_seconds=100, max_job_losses=MAX_JOB_LOSSES),
+    )
+    redis.close()
 
 
 def lease_field(lease: Lease) -> str:

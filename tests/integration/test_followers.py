@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from shared.job_store.connection import connect
-from shared.job_store.leases import Leases
-from shared.job_store.store import JobStore
-from shared.job_store.workers import WorkerRegistry
-from tests.factories import MAX_JOB_LOSSES, make_intake, make_result
-from tests.job_steps import JobSteps
+from tests.factories import make_result
+from tests.job_steps import JobSteps, steps_on
 from tests.live_stack import Api, api_process, environment, redis_server
 from tests.waiting import wait_until
 
@@ -31,16 +27,8 @@ def narrow(run_directory: Path, models_dir: Path) -> Iterator[Api]:
 @pytest.fixture
 def steps(narrow: Api) -> Iterator[JobSteps]:
     """Steps on that API's server."""
-    redis = connect(narrow.redis_url)
-    redis.flushdb()
-    yield JobSteps(
-        redis=redis,
-        store=JobStore(redis),
-        intake=make_intake(redis),
-        leases=Leases(redis, time_limit_seconds=60, max_job_losses=MAX_JOB_LOSSES),
-        registry=WorkerRegistry(redis, dead_after_seconds=100, max_job_losses=MAX_JOB_LOSSES),
-    )
-    redis.close()
+    with steps_on(narrow.redis_url) as steps:
+        yield steps
 
 
 def path_of(job_id: str) -> str:

@@ -12,10 +12,13 @@ from api import waiting
 from api.deferral import MAY_DEFER, Deferred, Later
 from api.waiting import MakeAnswer, WaitingRoom
 from shared.errors import JobGoneError, StoreUnavailableError, TooManyWaitingError
+from shared.job_store.connection import connect
 from shared.job_store.ends import LOOK_SECONDS, Ends, Seen
+from shared.job_store.store import JobStore
 from shared.jobs import Job, JobStatus
 from tests.job_steps import JobSteps
-from tests.listening import listening
+from tests.listening import listeners, listening
+from tests.live_stack import free_port
 from tests.waiting import wait_until
 
 
@@ -98,6 +101,19 @@ def test_a_job_that_ends_soon_is_answered_at_once(
 
     assert (answer.get_data(as_text=True), wait.applied) == ("succeeded", "wait=60")
     assert_is_free(room, ends)
+
+
+def test_who_hears_nothing_yet_does_not_wait_for_that() -> None:
+    """The store may be there all the same: this is for it to say."""
+    redis = connect(f"redis://127.0.0.1:{free_port()}")
+    ends = Ends(redis, JobStore(redis))
+    wait = WaitingRoom(ends, max_seconds=60, seats=1).wait(request())
+
+    assert wait.channel == ""
+
+    ends.close()
+    wait_until(lambda: not listeners(ends))
+    redis.close()
 
 
 def test_what_waits_has_the_seat_and_no_thread(
