@@ -72,6 +72,20 @@ def create_app(settings: Settings) -> Flask:
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
+    _prepare_requests(app, settings)
+    app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
+    app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
+    app.register_blueprint(results.make_blueprint(store, waiting_room))
+    app.register_blueprint(models.make_blueprint(repository, workers))
+    app.register_blueprint(health.make_blueprint(workers))
+    app.extensions[UPLOADS] = uploads
+    problems.install(app)
+    return app
+
+
+def _prepare_requests(app: Flask, settings: Settings) -> None:
+    """What happens before any view."""
+
     @app.before_request
     def bound_silence() -> None:
         """Without a bound a client that falls silent would hold its thread for ever."""
@@ -83,12 +97,3 @@ def create_app(settings: Settings) -> Flask:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
-
-    app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(results.make_blueprint(store, waiting_room))
-    app.register_blueprint(models.make_blueprint(repository, workers))
-    app.register_blueprint(health.make_blueprint(workers))
-    app.extensions[UPLOADS] = uploads
-    problems.install(app)
-    return app

@@ -133,7 +133,7 @@ class Wait:
         if isinstance(error, Deferred):
             return
         if self._hearing:
-            self.room.ends.remove(self._hearing)
+            self._hearing.close()
         if self.seconds is not None:
             self.room.leave()
 

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 MANIFEST_FILE = "manifest.json"
 _REFERENCE = re.compile(rf"(?P<name>{NAME_PATTERN})(?::(?P<version>{VERSION_PATTERN}))?")
 
-
 SETTLED_NS = 1_000_000_000
 """A directory or file that changed less than a second before it was read may change again without
 its time of change showing it: clocks of file systems are coarse."""

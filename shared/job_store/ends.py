@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 from redis import Redis
 from redis.client import PubSub
@@ -122,11 +122,12 @@ class Ends:
         self._pass_on(job_id, None)
 
     def add(self, hearing: "Hearing") -> None:
-        """Tell it what is heard of its job from now on, and an end that nobody has asked for."""
+        """Tell it what is heard of its job from now on, and of a new one what was before."""
         job_id = hearing.awaited.job_id
         with self._lock:
             self._waiting.setdefault(job_id, []).append(hearing)
-            if job_id in self._unclaimed:
+            # Others look first, and would take it from who needs it.
+            if hearing.awaited.told_on and job_id in self._unclaimed:
                 hearing.put(self._unclaimed.pop(job_id))
 
     def remove(self, hearing: "Hearing") -> None:
@@ -205,8 +206,7 @@ class Ends:
 
 
 class Hearing:
-    """What is heard of one job, for one who waits for its end; a context, after which it hears
-    nothing more.
+    """What is heard of one job, for one who waits for its end, until it is closed.
 
     It hears on between two waits, so nothing is missed then. One thread at a time may use it.
     """
@@ -221,10 +221,8 @@ class Hearing:
         # What was told on a channel of before was not heard.
         self._is_told = bool(awaited.told_on) and ends.listens_to(awaited.told_on)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Hear nothing more."""
         self._ends.remove(self)
 
     def put(self, told: Told | None) -> None:

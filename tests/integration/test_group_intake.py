@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ def test_a_job_is_not_missed_that_is_still_on_its_way(
     awaited = Awaited(
         job_id=job.id, spec=job.spec, told_on="x", wait_until_taken_in=wait_until_taken_in
     )
-    with ends.hear(awaited) as hearing:
+    with closing(ends.hear(awaited)) as hearing:
         seen = hearing.wait(timeout_seconds=0.05)
 
     assert (seen.job.id, seen.job.status) == (job.id, JobStatus.QUEUED)
@@ -296,7 +297,7 @@ def test_a_wait_that_is_shorter_than_taking_in_is_no_missing_job(
         told_on=job.terms.awaited_by,
         wait_until_taken_in=wait_until_taken_in,
     )
-    with ends.hear(awaited) as hearing:
+    with closing(ends.hear(awaited)) as hearing:
         seen = hearing.wait(timeout_seconds=0.05)
 
     assert (seen.job.id, seen.job.status) == (job.id, JobStatus.QUEUED)
@@ -320,5 +321,5 @@ def wait(ends: Ends, job: NewJob, entry: Any) -> object:
     awaited = Awaited(
         job_id=job.id, spec=job.spec, told_on=job.terms.awaited_by, wait_until_taken_in=entry.result
     )
-    with ends.hear(awaited) as hearing:
+    with closing(ends.hear(awaited)) as hearing:
         return hearing.wait(timeout_seconds=60)

@@ -1,5 +1,6 @@
 """Requests that wait for the end of a job hold no thread: there are many more than the API has."""
 
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from shared.job_store import keys
 from shared.job_store.connection import connect
 from tests.job_steps import JobSteps, steps_on
 from tests.live_stack import Api, api_process, environment, redis_server
-from tests.raw_http import answer_on, connected
+from tests.raw_http import connected
 from tests.waiting import wait_until
 
 MANY = 8
@@ -79,14 +80,14 @@ def answer(connection: socket.socket, *, within: float = SOON) -> Answer:
     return Answer(found.status, found.headers, found.read().decode())
 
 
+def status_of(connection: socket.socket) -> str:
+    """That of the job in the answer."""
+    return str(json.loads(answer(connection).text)["status"])
+
+
 def last_answer(connection: socket.socket) -> Answer:
     with connection:
         return answer(connection)
-
-
-def job_of(connection: socket.socket) -> dict[str, Any]:
-    connection.settimeout(SOON)
-    return answer_on(connection)[1]
 
 
 @contextmanager
@@ -175,7 +176,7 @@ def test_a_connection_that_is_cut_costs_no_word(narrow: Api, steps: JobSteps) ->
         steps.redis.client_kill_filter(_type="pubsub")
         steps.run_all()
 
-        assert {job_of(connection)["status"] for connection in connections} == {"succeeded"}
+        assert {status_of(connection) for connection in connections} == {"succeeded"}
 
 
 def test_a_client_may_go_while_it_waits(narrow: Api, steps: JobSteps) -> None:
@@ -185,7 +186,7 @@ def test_a_client_may_go_while_it_waits(narrow: Api, steps: JobSteps) -> None:
 
     with waiting(narrow, look(job_id)) as [connection]:
         steps.run_all()
-        assert job_of(connection)["status"] == "succeeded"
+        assert status_of(connection) == "succeeded"
 
 
 def test_what_is_sent_meanwhile_is_answered_afterwards(narrow: Api, steps: JobSteps) -> None:
@@ -224,7 +225,7 @@ def test_who_finds_no_seat_is_answered_at_once(narrow: Api, steps: JobSteps) -> 
         at_once = answer(late)
         assert (at_once.status, at_once.headers["Preference-Applied"]) == (200, None)
         steps.run_all()
-        assert {job_of(connection)["status"] for connection in connections} == {"succeeded"}
+        assert {status_of(connection) for connection in connections} == {"succeeded"}
 
     with waiting(narrow, look(steps.submit(), wait=1)) as [connection]:
         assert answer(connection).headers["Preference-Applied"] == "wait=1"

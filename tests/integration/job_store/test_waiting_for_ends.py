@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ TOLD_ON: dict[str, str] = {}
 def wait(ends: Ends, job_id: str, *, timeout_seconds: float, told_on: str = "") -> Seen:
     """As the API waits for a job of `make_spec(deadline_seconds=50)`."""
     awaited = Awaited(job_id=job_id, spec=make_spec(deadline_seconds=50), told_on=told_on)
-    with ends.hear(awaited) as hearing:
+    with closing(ends.hear(awaited)) as hearing:
         return hearing.wait(timeout_seconds=timeout_seconds)
 
 
@@ -176,6 +177,18 @@ def test_a_job_deleted_before_anybody_waited_is_gone(steps: JobSteps, ends: Ends
 
     with pytest.raises(JobGoneError):
         wait(ends, job_id, timeout_seconds=LONG, told_on=TOLD_ON.get(job_id, ends.channel()))
+
+
+def test_who_may_look_takes_no_end_from_who_was_promised_it(ends: Ends, steps: JobSteps) -> None:
+    job_id = submit_told(steps, ends)
+    steps.run()
+    wait_until(lambda: job_id in ends._unclaimed)
+
+    looked = wait(ends, job_id, timeout_seconds=0)
+    told = wait(ends, job_id, timeout_seconds=0, told_on=TOLD_ON[job_id])
+
+    assert (looked.results, told.results) == (b"", steps.results(job_id)[0])
+    assert looked.job.status is told.job.status is JobStatus.SUCCEEDED
 
 
 def test_a_job_that_was_deleted_after_its_end_is_gone_whatever_was_told(
