@@ -27,9 +27,10 @@ class SubmitOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = ""
-    output: Annotated[OutputKind, Field(description=f"one of {', '.join(OutputKind)}")] = (
-        OutputKind.PREDICT
+    output: Annotated[OutputKind | None, Field(description=f"one of {', '.join(OutputKind)}")] = (
+        None
     )
+    """By default the first that the model offers, as a rule `predict`."""
     join: Annotated[ResultJoin, Field(description="'input' or 'none'")] = ResultJoin.NONE
     key: Annotated[str | None, Field(description="the name of an input column")] = None
     delimiter: Annotated[
@@ -63,14 +64,15 @@ def make_spec(
 def _new_spec(
     options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], retention_seconds: int
 ) -> JobSpec:
-    outputs = _outputs(manifest, options.output)
+    output = options.output or manifest.signature.default_output
+    outputs = _outputs(manifest, output)
     carried = _carried(options, header)
     manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
     return JobSpec(
         model_name=manifest.name,
         model_version=manifest.version,
         model_sha256=manifest.artifact.sha256,
-        output=options.output,
+        output=output,
         header=header,
         delimiter=options.delimiter,
         carried=carried,

@@ -7,9 +7,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.signature import Signature
+from shared.statistics import TrainingStatistics
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 VERSION_PATTERN = r"[0-9]{1,9}"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ArtifactFormat(StrEnum):
@@ -17,6 +20,9 @@ class ArtifactFormat(StrEnum):
 
     SKOPS = "skops"
     JOBLIB = "joblib"
+    ONNX = "onnx"
+    ENSEMBLE = "ensemble"
+    """No model of its own: the JSON of an `Ensemble`, which names others."""
 
 
 class Artifact(BaseModel):
@@ -27,10 +33,48 @@ class Artifact(BaseModel):
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """File name inside the version's directory; no separators, so it can't point outside."""
     format: ArtifactFormat
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     bytes: Annotated[int, Field(ge=1)]
     trusted_types: tuple[str, ...] = ()
     """Types beyond skops' own list that its publisher vouches for, as `module.Class`."""
+    stamp: str = ""
+    """Proof that it was published by who knows the repository's trust key; see `stamped`."""
+
+
+class Combination(StrEnum):
+    """How an ensemble makes one prediction of those of its members."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+    VOTE = "vote"
+    """The class that most members predict."""
+    STACK = "stack"
+    """What a further model makes of the members' predictions."""
+
+
+class Member(BaseModel):
+    """A model version that an ensemble is made of, pinned by its checksum."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+    version: Annotated[str, Field(pattern=f"^{VERSION_PATTERN}$")]
+    sha256: Sha256
+
+    @property
+    def version_id(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+class Ensemble(BaseModel):
+    """Several model versions that serve as one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+    combination: Combination
+    final: Member | None = None
+    """Of a stack: the model whose features are the members' predictions, in their order."""
 
 
 class Manifest(BaseModel):
@@ -44,9 +88,15 @@ class Manifest(BaseModel):
     created_at: datetime
     artifact: Artifact
     signature: Signature
+    statistics: TrainingStatistics | None = None
+    """What the sample showed of each feature; None for a version of an earlier Rowmill."""
+    ensemble: Ensemble | None = None
     metrics: dict[str, float] = {}
     libraries: dict[str, str] = {}
     """Versions the model was trained under, by distribution name."""
+    fingerprint: str = ""
+    """Of the model itself, whatever the bytes of its file: equal if the same model is published
+    twice."""
 
     def __hash__(self) -> int:
         """By the version alone: what is a dict here has no hash."""

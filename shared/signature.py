@@ -23,6 +23,10 @@ class OutputKind(StrEnum):
 
     PREDICT = "predict"
     PREDICT_PROBA = "predict_proba"
+    DECISION_FUNCTION = "decision_function"
+    TRANSFORM = "transform"
+    CONTRIBUTIONS = "contributions"
+    """What each feature adds to the prediction."""
 
 
 class Feature(BaseModel):
@@ -60,6 +64,12 @@ class Signature(BaseModel):
 
     features: tuple[Feature, ...]
     outputs: dict[OutputKind, tuple[OutputColumn, ...]]
+
+    @property
+    def default_output(self) -> OutputKind:
+        """What is asked for if nothing is: the first kind, which is `predict` unless a model has
+        none."""
+        return next(iter(self.outputs))
 
     @property
     def feature_names(self) -> tuple[str, ...]:

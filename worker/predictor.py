@@ -10,6 +10,7 @@ import pandas as pd
 
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
+from worker import outputs
 from worker.artifact_loader import first_line
 from worker.nameless import without_names
 
@@ -77,7 +78,7 @@ class Predictor:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
         # A model may write into what it gets, and the rows may be needed once more.
         X = _table(features) if self._takes_names else _array(features)
-        values = np.asarray(getattr(self._estimator, output)(X))
+        values = outputs.call(self._estimator, output, X)
         if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
         arrays = values.reshape(len(features), len(columns)).T

@@ -8,27 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 import pandas as pd
 import skops.io
 
-from shared.errors import PublishError, quoted
+from shared.errors import PublishError
 from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
-from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
+from worker.signature_learning import learn_signature
+from worker.training_statistics import learn_statistics
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
-
-MAX_CATEGORIES = 1000
-"""A text column with more different values is free text, not a category."""
 
 TRUSTED_PACKAGES = frozenset({"numpy", "scipy", "sklearn"})
 """Packages whose types a publisher vouches for without naming them. skops leaves some out (a
 tree's nodes are read without bounds checks, so a forged file could crash its reader), but this
 file was written here, and its checksum goes into the manifest."""
-
-PROBE_CATEGORY = "value-never-seen-in-training"
 
 
 def publish(
@@ -54,6 +49,8 @@ def publish(
     scipy's. `output_names` names the columns of a multi-output `predict`. Raises PublishError.
     """
     signature = learn_signature(estimator, sample, output_names=output_names)
+    statistics = learn_statistics(sample, signature)
+    fingerprint = joblib.hash(estimator)
 
     def describe(version_: str, artifact: Artifact) -> Manifest:
         return Manifest(
@@ -63,9 +60,11 @@ def publish(
             created_at=datetime.now(UTC),
             artifact=artifact,
             signature=signature,
+            statistics=statistics,
             metrics=dict(metrics or {}),
             libraries={"python": platform.python_version()}
             | {library: version(library) for library in LIBRARIES},
+            fingerprint=fingerprint,
         )
 
     return ModelRepository(repository or _own_repository()).publish(
@@ -103,104 +102,3 @@ def _write(
             "If you trust them, name them in trusted_types."
         )
     return tuple(held)
-
-
-def learn_signature(
-    estimator: Any, sample: pd.DataFrame, *, output_names: Sequence[str] = ()
-) -> Signature:
-    """The signature of a fitted estimator. Raises PublishError if it can't score the sample."""
-    sample = pd.DataFrame(sample).rename(columns=str)
-    if sample.empty:
-        raise PublishError("The sample is empty; give the rows the model was trained on.")
-    if not sample.columns.is_unique:
-        raise PublishError("Two columns of the sample have the same name; rename one.")
-    takes_names = hasattr(estimator, "feature_names_in_")
-
-    def call(output: OutputKind, rows: pd.DataFrame) -> Any:
-        return np.asarray(getattr(estimator, output)(rows if takes_names else rows.to_numpy()))
-
-    def accepts(rows: pd.DataFrame, output: OutputKind = OutputKind.PREDICT) -> bool:
-        try:
-            call(output, rows)
-        except Exception:  # noqa: BLE001 – an estimator may refuse with anything
-            return False
-        return True
-
-    try:
-        predictions = call(OutputKind.PREDICT, sample)
-    except Exception as error:  # and here, too
-        raise PublishError(f"The model can't score its sample: {error}") from error
-    outputs = {OutputKind.PREDICT: _prediction_columns(predictions, output_names)}
-    labels = _labels(estimator)
-    if labels and accepts(sample.iloc[:1], OutputKind.PREDICT_PROBA):
-        outputs[OutputKind.PREDICT_PROBA] = tuple(
-            OutputColumn(name=f"proba_{label}", dtype=Dtype.FLOAT) for label in labels
-        )
-    features = tuple(_feature(sample, column, accepts) for column in sample.columns)
-    return Signature(features=features, outputs=outputs)
-
-
-def _labels(estimator: Any) -> list[Any]:
-    """A classifier's labels; none if it has several targets and so a list of them for each."""
-    labels = list(getattr(estimator, "classes_", ()))
-    return labels if all(np.ndim(label) == 0 for label in labels) else []
-
-
-def _prediction_columns(predictions: Any, names: Sequence[str]) -> tuple[OutputColumn, ...]:
-    """One column, or one per output, with the type of the predicted values."""
-    width = 1 if predictions.ndim == 1 else predictions.shape[1]
-    if not names:
-        names = ["prediction"] if width == 1 else [f"prediction_{i + 1}" for i in range(width)]
-    if len(names) != width:
-        raise PublishError(f"There are {len(names)} output names for {width} outputs.")
-    if len({*names, "row", "error"}) < width + 2:
-        raise PublishError("Output names must differ from each other and from 'row' and 'error'.")
-    dtype = _dtype(pd.Series(np.ravel(predictions)).infer_objects())
-    return tuple(OutputColumn(name=name, dtype=dtype) for name in names)
-
-
-def _dtype(values: "pd.Series[Any]") -> Dtype:
-    if pd.api.types.is_bool_dtype(values):
-        return Dtype.BOOL
-    if pd.api.types.is_integer_dtype(values):
-        return Dtype.INT
-    if pd.api.types.is_float_dtype(values):
-        return Dtype.FLOAT
-    return Dtype.STRING
-
-
-def _feature(sample: pd.DataFrame, column: str, accepts: Any) -> Feature:
-    """What the sample shows of one column, and what the model makes of odd values in it."""
-    known = sample[column].dropna().infer_objects()
-    if known.empty:
-        raise PublishError(f"Column {quoted(column)} of the sample is empty; give it some values.")
-    dtype = _dtype(known)
-    row = sample.iloc[[0]]
-    nullable = accepts(_with_value(row, column, np.nan, dtype))
-    example = known.iloc[0].item() if hasattr(known.iloc[0], "item") else known.iloc[0]
-    if dtype in (Dtype.FLOAT, Dtype.INT):
-        return Feature(
-            name=column,
-            dtype=dtype,
-            nullable=nullable,
-            minimum=float(known.min()),
-            maximum=float(known.max()),
-            example=example,
-        )
-    if dtype is Dtype.BOOL:
-        return Feature(name=column, dtype=dtype, nullable=nullable, example=example)
-    categories = sorted(map(str, known.unique()))
-    return Feature(
-        name=column,
-        dtype=dtype,
-        nullable=nullable,
-        categories=tuple(categories) if len(categories) <= MAX_CATEGORIES else None,
-        accepts_unseen=accepts(_with_value(row, column, PROBE_CATEGORY, dtype)),
-        example=str(example),
-    )
-
-
-def _with_value(row: pd.DataFrame, column: str, value: Any, dtype: Dtype) -> pd.DataFrame:
-    """One row with another value in one column, typed as reading a CSV would type it."""
-    as_read = {Dtype.STRING: "str", Dtype.BOOL: "object"}.get(dtype, "float64")
-    return row.assign(**{column: pd.Series([value], index=row.index, dtype=as_read)})

@@ -20,6 +20,9 @@ from worker.publishing import publish
 X = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
 
 
+OF_SCIKIT_LEARN = (ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB)
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> ModelRepository:
     return ModelRepository(tmp_path)
@@ -58,7 +61,7 @@ class Bomb:
         return Path.touch, (self.trace,)
 
 
-@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("artifact_format", OF_SCIKIT_LEARN)
 def test_a_sound_artifact_gives_the_estimator(
     repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat
 ) -> None:
@@ -69,7 +72,7 @@ def test_a_sound_artifact_gives_the_estimator(
     assert estimator.predict(X).tolist() == pytest.approx([10, 20, 30])
 
 
-@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("artifact_format", OF_SCIKIT_LEARN)
 @pytest.mark.parametrize("position", [0, 100, -1])
 def test_a_single_flipped_bit_is_refused(
     repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat, position: int
@@ -101,7 +104,7 @@ def test_joblib_is_refused_unless_pickles_are_allowed(
 
 
 @pytest.mark.parametrize("allow_pickle", [True, False])
-@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("artifact_format", OF_SCIKIT_LEARN)
 def test_a_malicious_pickle_put_in_place_of_an_artifact_never_runs(
     repository: ModelRepository,
     tmp_path: Path,
@@ -119,7 +122,7 @@ def test_a_malicious_pickle_put_in_place_of_an_artifact_never_runs(
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("artifact_format", OF_SCIKIT_LEARN)
 def test_a_malicious_pickle_never_runs_even_if_its_manifest_vouches_for_it(
     repository: ModelRepository, tmp_path: Path, artifact_format: ArtifactFormat
 ) -> None:
@@ -181,7 +184,7 @@ def test_a_manifest_copied_to_another_model_is_refused(
         repository.resolve("other")
 
 
-@pytest.mark.parametrize("artifact_format", list(ArtifactFormat))
+@pytest.mark.parametrize("artifact_format", OF_SCIKIT_LEARN)
 def test_a_model_of_another_scikit_learn_is_refused(
     repository: ModelRepository,
     tmp_path: Path,

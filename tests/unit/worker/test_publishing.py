@@ -20,7 +20,8 @@ from shared.errors import ManifestError, ModelNotFoundError, PublishError
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository, file_sha256
 from shared.signature import Dtype, Feature, OutputKind
-from worker.publishing import MAX_CATEGORIES, learn_signature, publish
+from worker.publishing import publish
+from worker.signature_learning import MAX_CATEGORIES, learn_signature
 
 X = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
 PEOPLE = pd.DataFrame(
@@ -157,14 +158,14 @@ def test_several_outputs_are_columns_of_their_own() -> None:
     assert [column.name for column in named] == ["low", "high"]
 
 
-def test_a_classifier_of_several_outputs_offers_no_probabilities() -> None:
+def test_a_classifier_of_several_outputs_offers_the_probabilities_of_each() -> None:
     targets = [[0, 1], [1, 0], [1, 1]]
     classifier = RandomForestClassifier(n_estimators=2, random_state=0).fit(X, targets)
 
-    outputs = learn_signature(classifier, X).outputs
+    outputs = learn_signature(classifier, X, output_names=["b", "c"]).outputs
 
-    assert list(outputs) == [OutputKind.PREDICT]
-    assert len(outputs[OutputKind.PREDICT]) == 2
+    names = [column.name for column in outputs[OutputKind.PREDICT_PROBA]]
+    assert names == ["proba_b_0", "proba_b_1", "proba_c_0", "proba_c_1"]
 
 
 # --- refusals

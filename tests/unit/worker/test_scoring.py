@@ -105,13 +105,13 @@ def cells(lines: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(lines.decode(), newline="")))
 
 
-@pytest.mark.parametrize("output", list(OutputKind))
+@pytest.mark.parametrize("output", ["predict", "predict_proba", "decision_function"])
 def test_a_row_has_the_same_prediction_in_every_chunk(
-    models: ModelCache, models_dir: Path, numbers: pd.DataFrame, output: OutputKind
+    models: ModelCache, models_dir: Path, numbers: pd.DataFrame, output: str
 ) -> None:
     lines = numbers[:15].to_csv(index=False, header=False, lineterminator="\n").encode()
     predictor = predictor_of(models, models_dir, "boosted")
-    lease = make_lease(lines, rows=15, header=("a", "b", "c"), output=output)
+    lease = make_lease(lines, rows=15, header=("a", "b", "c"), output=OutputKind(output))
 
     assert score(lease, predictor, cuts=tuple(range(1, 15))) == score(lease, predictor)
 
