@@ -28,6 +28,7 @@ from worker import tasks
 from worker.background import Background
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
+from worker.model_loader import ModelLoader
 from worker.supervisor import Supervisor, SupervisorStep
 
 MORE_OOM_SCORE = 500
@@ -90,7 +91,8 @@ def holder() -> Holder:
 @functools.cache
 def models() -> ModelCache:
     """What is loaded here; a pool process begins with what its worker has loaded."""
-    return ModelCache(ModelRepository(settings.models_dir), allow_pickle=settings.allow_pickle)
+    repository = ModelRepository(settings.models_dir)
+    return ModelCache(ModelLoader(repository, allow_pickle=settings.allow_pickle))
 
 
 @functools.cache

@@ -5,8 +5,7 @@ import time
 
 from shared.errors import ModelLoadError
 from shared.manifest import Manifest
-from shared.model_repository import ModelRepository
-from worker.artifact_loader import load_artifact
+from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -15,15 +14,14 @@ logger = logging.getLogger(__name__)
 class ModelCache:
     """Predictors by model version. Belongs to one process; a task never opens a file twice."""
 
-    def __init__(self, repository: ModelRepository, *, allow_pickle: bool) -> None:
-        self._repository = repository
-        self._allow_pickle = allow_pickle
+    def __init__(self, loader: ModelLoader) -> None:
+        self._loader = loader
         self._predictors: dict[str, Predictor] = {}
 
     def preload(self) -> None:
         """Open the newest version of every model. One that can't be opened is logged and left
         for its jobs to report, so it never keeps the others from being served."""
-        for manifest in self._repository.newest():
+        for manifest in self._loader.repository.newest():
             try:
                 self._load(manifest)
             except ModelLoadError as error:
@@ -38,7 +36,7 @@ class ModelCache:
         """
         predictor = self._predictors.get(f"{name}/{version}")
         if predictor is None or predictor.manifest.artifact.sha256 != sha256:
-            predictor = self._load(self._repository.manifest(name, version))
+            predictor = self._load(self._loader.repository.manifest(name, version))
         if predictor.manifest.artifact.sha256 != sha256:
             raise ModelLoadError(
                 f"'{name}/{version}' is not the version the job was made for; submit it again."
@@ -47,9 +45,7 @@ class ModelCache:
 
     def _load(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
-        path = self._repository.artifact_path(manifest)
-        estimator = load_artifact(path, manifest, allow_pickle=self._allow_pickle)
-        predictor = Predictor(estimator, manifest)
+        predictor = self._loader.load(manifest)
         self._predictors[manifest.version_id] = predictor
         seconds = round(time.perf_counter() - began, 3)
         logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})

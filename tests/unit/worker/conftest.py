@@ -9,6 +9,7 @@ from tests.job_steps import JobSteps
 from tests.unit.worker.supervision import FakeClock, RecordingDispatcher, make_supervisor
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
+from worker.model_loader import ModelLoader
 from worker.supervisor import Supervisor
 
 
@@ -29,7 +30,7 @@ def supervisor(steps: JobSteps, clock: FakeClock, dispatcher: RecordingDispatche
 
 @pytest.fixture(scope="session")
 def models(models_dir: Path) -> ModelCache:
-    return ModelCache(ModelRepository(models_dir), allow_pickle=False)
+    return ModelCache(ModelLoader(ModelRepository(models_dir), allow_pickle=False))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression
 from shared.errors import ManifestError, ModelLoadError
 from shared.model_repository import ModelRepository
 from worker.model_cache import ModelCache
+from worker.model_loader import ModelLoader
 from worker.publishing import publish
 
 
@@ -22,7 +23,7 @@ def repository(models_dir: Path, tmp_path: Path) -> ModelRepository:
 
 
 def make_cache(repository: ModelRepository) -> ModelCache:
-    return ModelCache(repository, allow_pickle=False)
+    return ModelCache(ModelLoader(repository, allow_pickle=False))
 
 
 def sha256(repository: ModelRepository, name: str) -> str:
