@@ -32,6 +32,7 @@ RowmillError
 ├── ModelError
 │   ├── ModelNotFoundError          model_not_found
 │   ├── ManifestError               invalid_manifest
+│   ├── AliasError                  invalid_alias
 │   ├── PublishError                publish_failed
 │   └── ModelLoadError              model_load_failed
 └── StoreError
@@ -343,6 +344,10 @@ class ModelNotFoundError(ModelError):
 
 class ManifestError(ModelError):
     code = "invalid_manifest"
+
+
+class AliasError(ModelError):
+    code = "invalid_alias"
 
 
 class PublishError(ModelError):

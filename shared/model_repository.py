@@ -1,60 +1,87 @@
-"""What exists on disk under `models/`: finds versions and adds new ones.
+"""What exists on disk under `models/`: finds versions and aliases. Changes: `repository_editor.py`.
 
     models/<name>/<version>/manifest.json
-                            model.skops | model.joblib
+                            model.skops | model.joblib | model.onnx | model.ensemble
+    models/<name>/aliases.json
 
 A version's directory is written aside and renamed into place, so it is there whole or not at
-all, and it is never changed afterwards.
+all, and it is never changed afterwards. Aliases move: their file is replaced by another.
 """
 
 import hashlib
 import logging
 import os
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.errors import ManifestError, ModelNotFoundError, PublishError, quoted
-from shared.manifest import NAME_PATTERN, VERSION_PATTERN, Artifact, ArtifactFormat, Manifest
+from shared.aliases import CHAMPION, Aliases
+from shared.errors import AliasError, ManifestError, ModelNotFoundError, quoted
+from shared.manifest import NAME_PATTERN, VERSION_PATTERN, Manifest
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_FILE = "manifest.json"
-_REFERENCE = re.compile(rf"(?P<name>{NAME_PATTERN})(?::(?P<version>{VERSION_PATTERN}))?")
+ALIASES_FILE = "aliases.json"
+_REFERENCE = re.compile(
+    rf"(?P<name>{NAME_PATTERN})(?::(?P<version>{VERSION_PATTERN})|@(?P<alias>{NAME_PATTERN}))?"
+)
 
 SETTLED_NS = 1_000_000_000
 """A directory or file that changed less than a second before it was read may change again without
 its time of change showing it: clocks of file systems are coarse."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A model reference: a name, and at most one of an alias and a version."""
+
+    name: str
+    alias: str | None = None
+    version: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """Raises ModelNotFoundError for what is none."""
+        match = _REFERENCE.fullmatch(text)
+        if not match:
+            raise ModelNotFoundError(
+                f"{quoted(text)} is no model reference; write 'name', 'name@alias' or "
+                "'name:version'."
+            )
+        return cls(**match.groupdict())
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.alias}" if self.alias else self.name
+
+
 class ModelRepository:
-    """Reads and publishes model versions under one directory. Safe to share by threads.
+    """Reads model versions and aliases under one directory. Safe to share by threads.
 
     What was read is kept for as long as the time of change on disk says that it still holds.
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._versions: dict[str, tuple[int, list[str]]] = {}
         self._manifests: dict[str, tuple[int, Manifest]] = {}
+        self._aliases: dict[str, tuple[int, Aliases]] = {}
 
     def names(self) -> list[str]:
         """Names of all models that have at least one version, sorted."""
-        if not self._root.is_dir():
+        if not self.root.is_dir():
             return []
-        names = (entry.name for entry in self._root.iterdir() if entry.is_dir())
+        names = (entry.name for entry in self.root.iterdir() if entry.is_dir())
         return sorted(n for n in names if re.fullmatch(NAME_PATTERN, n) and self.versions(n))
 
     def versions(self, name: str) -> list[str]:
         """Versions of a model, oldest first; empty when there is no such model."""
         if not re.fullmatch(NAME_PATTERN, name):
             return []
-        directory = os.path.join(self._root, name)
+        directory = os.path.join(self.root, name)
         try:
             now_at = os.stat(directory).st_mtime_ns
         except OSError:
@@ -80,30 +107,59 @@ class ModelRepository:
                 logger.warning("model left out", extra={"model": name, "reason": str(error)})
         return manifests
 
-    def resolve(self, reference: str) -> Manifest:
-        """The manifest that `name` (its newest version) or `name:version` means right now.
+    def aliases(self, name: str) -> Aliases:
+        """The aliases of a model; none if there is no file of them. Raises AliasError."""
+        path = os.path.join(self.root, name, ALIASES_FILE)
+        try:
+            changed_at = os.stat(path).st_mtime_ns
+        except OSError:
+            return Aliases({})
+        kept_at, kept = self._aliases.get(path, (0, None))
+        if kept is not None and kept_at == changed_at:
+            return kept
+        try:
+            aliases = Aliases.model_validate_json(Path(path).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise AliasError(f"The aliases of '{name}' can't be read; mend its file.") from error
+        if _is_settled(changed_at):
+            self._aliases[path] = changed_at, aliases
+        return aliases
 
-        Raises ModelNotFoundError, ManifestError.
+    def resolve(self, reference: str) -> Manifest:
+        """The manifest that a model reference means by what lies on disk, whether or not the
+        version can be loaded. A name alone means its champion or, without one, its newest version.
+
+        Raises ModelNotFoundError, ManifestError, AliasError.
         """
-        match = _REFERENCE.fullmatch(reference)
-        if not match:
-            raise ModelNotFoundError(
-                f"{quoted(reference)} is no model reference; write 'name' or 'name:version'."
-            )
-        name, version = match["name"], match["version"]
-        versions = self.versions(name)
+        wanted = Reference.parse(reference)
+        return self.manifest(wanted.name, self.version_of(wanted))
+
+    def version_of(self, wanted: Reference) -> str:
+        """The version that a reference means by what lies on disk. Raises as `resolve`."""
+        versions = self.versions(wanted.name)
         if not versions:
             known = ", ".join(self.names()) or "none yet"
-            raise ModelNotFoundError(f"There is no model '{name}'; there are: {known}.")
-        if version is not None and version not in versions:
+            raise ModelNotFoundError(f"There is no model '{wanted.name}'; there are: {known}.")
+        version = wanted.version or self._aliased(wanted) or versions[-1]
+        if version not in versions:
             raise ModelNotFoundError(
-                f"Model '{name}' has no version '{version}'; it has {', '.join(versions)}."
+                f"Model '{wanted.name}' has no version '{version}'; it has {', '.join(versions)}."
             )
-        return self.manifest(name, version or versions[-1])
+        return version
+
+    def _aliased(self, wanted: Reference) -> str | None:
+        aliases = self.aliases(wanted.name).root
+        if wanted.alias and wanted.alias not in aliases:
+            there_are = f"it has {', '.join(sorted(aliases))}" if aliases else "it has none"
+            raise ModelNotFoundError(
+                f"Model '{wanted.name}' has no alias '{wanted.alias}'; {there_are}."
+            )
+        alias = aliases.get(wanted.alias or CHAMPION)
+        return alias.version if alias else None
 
     def manifest(self, name: str, version: str) -> Manifest:
         """The manifest of one version. Raises ManifestError when it can't be trusted."""
-        path = os.path.join(self._root, name, version, MANIFEST_FILE)
+        path = os.path.join(self.root, name, version, MANIFEST_FILE)
         try:
             changed_at = os.stat(path).st_mtime_ns
             kept_at, kept = self._manifests.get(path, (0, None))
@@ -121,61 +177,18 @@ class ModelRepository:
         return manifest
 
     def artifact_path(self, manifest: Manifest) -> Path:
-        """Where a version's artifact lies. The file's content is not checked here."""
-        return self._root / manifest.name / manifest.version / manifest.artifact.file
+        """Where a version's artifact lies. The file's content is not checked here.
 
-    def publish(
-        self,
-        name: str,
-        write_artifact: Callable[[Path], tuple[str, ...]],
-        *,
-        artifact_format: ArtifactFormat,
-        describe: Callable[[str, Artifact], Manifest],
-    ) -> Manifest:
-        """Add a version and return its manifest. Atomic; two publishers never share a version.
-
-        `write_artifact(path)` writes the fitted model and returns the types that its publisher
-        vouches for; `describe(version, artifact)` builds the manifest. Raises PublishError for a
-        name that can't be used, and what the two raise.
+        Raises ManifestError for a link that leads out of the version's directory.
         """
-        if not re.fullmatch(NAME_PATTERN, name):
-            raise PublishError(
-                f"{quoted(name)} can't name a model; use a-z, 0-9, '-' and '_', at most 64."
+        home = self.root / manifest.name / manifest.version
+        path = home / manifest.artifact.file
+        if path.is_symlink() and path.resolve().parent != home.resolve():
+            raise ManifestError(
+                f"The artifact of '{manifest.version_id}' lies outside of its directory; copy it "
+                "into it."
             )
-        home = self._root / name
-        home.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".publishing-", dir=home))
-        try:
-            path = aside / f"model.{artifact_format}"
-            trusted_types = write_artifact(path)
-            artifact = Artifact(
-                file=path.name,
-                format=artifact_format,
-                sha256=file_sha256(path),
-                bytes=path.stat().st_size,
-                trusted_types=trusted_types,
-            )
-            return self._move_into_place(aside, home, lambda v: describe(v, artifact))
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-    def _move_into_place(
-        self, aside: Path, home: Path, describe: Callable[[str], Manifest]
-    ) -> Manifest:
-        """Rename `aside` to the next free version; rename fails where another one was quicker."""
-        aside.chmod(0o755)
-        while True:
-            taken = [int(d.name) for d in home.iterdir() if re.fullmatch(VERSION_PATTERN, d.name)]
-            version = str(max(taken, default=0) + 1)
-            manifest = describe(version)
-            (aside / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
-            try:
-                os.rename(aside, home / version)
-            except OSError:
-                if (home / version).exists():
-                    continue
-                raise
-            return manifest
+        return path
 
 
 def _is_settled(changed_at_ns: int) -> bool:

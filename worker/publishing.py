@@ -14,6 +14,7 @@ import skops.io
 from shared.errors import PublishError
 from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
+from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
 from worker.signature_learning import learn_signature
 from worker.training_statistics import learn_statistics
@@ -39,6 +40,9 @@ def publish(
     output_names: Sequence[str] = (),
 ) -> Manifest:
     """Write a new version of model `name` and return its manifest. Atomic.
+
+    If the newest version is the same in all but number and date, nothing is written and its
+    manifest is returned.
 
     `sample`: n rows as the model was trained on, best all of them: names, types, bounds and
     categories are learned from it, and it is scored once, so that nothing is published that can't
@@ -67,7 +71,8 @@ def publish(
             fingerprint=fingerprint,
         )
 
-    return ModelRepository(repository or _own_repository()).publish(
+    editor = RepositoryEditor(ModelRepository(repository or _own_repository()))
+    return editor.publish(
         name,
         lambda path: _write(estimator, path, artifact_format, trusted=trusted_types),
         artifact_format=artifact_format,

@@ -1,6 +1,7 @@
 """What the repository keeps of what it read holds for exactly as long as the disk says so."""
 
 import os
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from shared.errors import ManifestError, ModelNotFoundError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import MANIFEST_FILE, ModelRepository
+from shared.repository_editor import RepositoryEditor
 from tests.factories import make_manifest
 
 
@@ -26,10 +28,10 @@ def publish(repository: ModelRepository, name: str = "echo", **changes: Any) -> 
     """A version by the way that `publish` takes."""
 
     def write(path: Path) -> tuple[str, ...]:
-        path.write_bytes(b"model")
+        path.write_bytes(secrets.token_bytes())
         return ()
 
-    return repository.publish(
+    return RepositoryEditor(repository).publish(
         name,
         write,
         artifact_format=ArtifactFormat.SKOPS,

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from shared.errors import ManifestError, ModelNotFoundError, PublishError
-from shared.manifest import Manifest
+from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, file_sha256
 from shared.signature import Dtype, Feature, OutputKind
 from worker.publishing import publish
@@ -58,8 +58,8 @@ def feature(sample: pd.DataFrame, name: str, *, estimator: Any = None) -> Featur
     return next(f for f in signature.features if f.name == name)
 
 
-def publish_line(repository: Path, **options: Any) -> Manifest:
-    estimator = LinearRegression().fit(X, [10.0, 20.0, 30.0])
+def publish_line(repository: Path, *, slope: float = 10.0, **options: Any) -> Manifest:
+    estimator = LinearRegression().fit(X, X["x"] * slope)
     return publish(estimator, name="line", sample=X, repository=repository, **options)
 
 
@@ -243,7 +243,8 @@ def test_the_manifest_tells_all_about_the_version(tmp_path: Path) -> None:
 def test_versions_count_up_and_older_ones_stay_as_they_are(tmp_path: Path) -> None:
     before = publish_line(tmp_path)
 
-    versions = [before.version, *(publish_line(tmp_path).version for _ in range(10))]
+    slopes = range(1, 11)
+    versions = [before.version, *(publish_line(tmp_path, slope=n).version for n in slopes)]
 
     repository = ModelRepository(tmp_path)
     assert versions == repository.versions("line") == [str(n) for n in range(1, 12)]
@@ -251,9 +252,41 @@ def test_versions_count_up_and_older_ones_stay_as_they_are(tmp_path: Path) -> No
     assert repository.resolve("line:1") == before
 
 
+@pytest.mark.parametrize("artifact_format", [ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB])
+def test_the_same_model_is_published_once(tmp_path: Path, artifact_format: ArtifactFormat) -> None:
+    first = publish_line(tmp_path, artifact_format=artifact_format)
+
+    assert publish_line(tmp_path, artifact_format=artifact_format) == first
+    assert ModelRepository(tmp_path).versions("line") == ["1"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slope": 2.0},
+        {"metrics": {"r2": 1.0}},
+        {"description": "A line."},
+        {"output_names": ["y"]},
+        {"artifact_format": ArtifactFormat.JOBLIB},
+    ],
+)
+def test_what_differs_in_anything_is_another_version(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    publish_line(tmp_path)
+
+    assert publish_line(tmp_path, **change).version == "2"
+
+
+def test_the_model_of_an_older_version_can_be_the_newest_again(tmp_path: Path) -> None:
+    slopes = [1.0, 2.0, 1.0]
+
+    assert [publish_line(tmp_path, slope=slope).version for slope in slopes] == ["1", "2", "3"]
+
+
 def test_publishing_at_the_same_time_gives_every_model_a_version_of_its_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        manifests = list(pool.map(lambda _: publish_line(tmp_path), range(12)))
+        manifests = list(pool.map(lambda slope: publish_line(tmp_path, slope=slope), range(12)))
 
     versions = sorted(int(manifest.version) for manifest in manifests)
     assert versions == list(range(1, 13))
@@ -282,7 +315,7 @@ def test_a_directory_that_is_no_version_is_no_version(tmp_path: Path) -> None:
 
     repository = ModelRepository(tmp_path)
     assert repository.versions("line") == ["1"]
-    assert publish_line(tmp_path).version == "3"
+    assert publish_line(tmp_path, slope=2).version == "3"
 
 
 def spoiled(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
