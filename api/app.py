@@ -11,6 +11,7 @@ from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
 from api.routes import health, jobs, models, predict, results
+from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
 from api.uploads import Uploads
@@ -19,6 +20,7 @@ from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
+from shared.job_store.model_reports import ModelReports
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -47,9 +49,12 @@ def create_app(settings: Settings) -> Flask:
     ends = Ends(redis, store)
     dispatcher = Dispatcher(make_celery(settings))
     repository = ModelRepository(settings.models_dir)
+    reports = ModelReports(redis)
+    serving = Serving(repository, reports)
     submission = Submission(
         settings=settings,
         repository=repository,
+        serving=serving,
         store=store,
         speeds=Speeds(workers),
         reception=Reception(
@@ -76,7 +81,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
-    app.register_blueprint(models.make_blueprint(repository, workers))
+    app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
     app.register_blueprint(health.make_blueprint(workers))
     app.extensions[UPLOADS] = uploads
     problems.install(app)

@@ -25,10 +25,9 @@ from shared.job_store.intake import (
     FirstRequest,
     JobIntake,
     NewJob,
-    WholeBody,
 )
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobErrorCode, JobSpec, JobTerms, new_job_id
+from shared.jobs import Job, JobErrorCode, JobSpec, JobTerms
 
 logger = logging.getLogger(__name__)
 
@@ -57,18 +56,15 @@ class Reception:
     dispatcher: Dispatcher
     group_intake: GroupIntake
 
-    def take_in(
-        self, spec: JobSpec, terms: JobTerms, body: WholeBody
-    ) -> Job | Awaited | FirstRequest:
-        """A new job with all its rows, or what the idempotency key of `terms` made before.
+    def take_in(self, job: NewJob) -> Job | Awaited | FirstRequest:
+        """The job with all its rows, or what its idempotency key made before.
 
         One that somebody waits for may still be on its way into the store. Raises
         TooMuchQueuedError, JobTooLargeError, StoreError.
         """
-        job = NewJob(id=new_job_id(), spec=spec, terms=terms, body=body)
-        entry = self.group_intake.take_in(job)
+        terms, entry = job.terms, self.group_intake.take_in(job)
         awaited = Awaited(
-            job_id=job.id, spec=spec, told_on=terms.awaited_by, wait_until_taken_in=entry.result
+            job_id=job.id, spec=job.spec, told_on=terms.awaited_by, wait_until_taken_in=entry.result
         )
         if terms.awaited_by and not terms.idempotency_key:
             return awaited
@@ -78,14 +74,15 @@ class Reception:
         return taken.job or awaited
 
     @contextmanager
-    def job(self, spec: JobSpec, terms: JobTerms) -> Iterator["OpenJob | FirstRequest"]:
+    def job(
+        self, job_id: str, spec: JobSpec, terms: JobTerms
+    ) -> Iterator["OpenJob | FirstRequest"]:
         """A new job to put chunks into, or what the idempotency key of `terms` made before.
 
         What is raised inside ends the job as failed and goes on to the caller. A job that ends by
         itself meanwhile (cancelled, model not loadable) is no error: its record says what happened.
         Raises TooMuchQueuedError, JobTooLargeError.
         """
-        job_id = new_job_id()
         first = self.intake.create(job_id, spec, terms)
         if first is not None:
             yield first

@@ -73,6 +73,10 @@ def job_document(job: Job) -> dict[str, Any]:
 
 
 def _warnings(job: Job) -> list[str]:
+    return [*job.spec.model_warnings, *_lost_attempts(job)]
+
+
+def _lost_attempts(job: Job) -> list[str]:
     if not job.attempts_lost:
         return []
     times = "once" if job.attempts_lost == 1 else f"{job.attempts_lost} times"
@@ -100,25 +104,6 @@ def _time(milliseconds: int | None) -> str | None:
         return None
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def model_document(manifest: Manifest, versions: Sequence[str]) -> dict[str, Any]:
-    """A model by the manifest of its newest version. Nothing of the server's paths is in it."""
-    return {
-        "name": manifest.name,
-        "versions": list(versions),
-        "latest": manifest.version,
-        "description": manifest.description,
-        "created_at": manifest.created_at.isoformat().replace("+00:00", "Z"),
-        "artifact": {
-            "format": manifest.artifact.format,
-            "sha256": manifest.artifact.sha256,
-            "bytes": manifest.artifact.bytes,
-        },
-        "signature": manifest.signature.model_dump(mode="json"),
-        "metrics": manifest.metrics,
-        "libraries": manifest.libraries,
-    }
 
 
 def template_csv(manifest: Manifest) -> str:

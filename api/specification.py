@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.errors import InvalidParameterError
+from api.serving import Served
+from shared.errors import HeaderError, InvalidParameterError
 from shared.jobs import ANY_NUMBER, Job, JobSpec, ResultJoin
 from shared.manifest import Manifest
 from shared.settings import Settings
@@ -49,7 +50,7 @@ class SubmitOptions(BaseModel):
 
 
 def make_spec(
-    options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], *, settings: Settings
+    options: SubmitOptions, served: Served, header: tuple[str, ...], *, settings: Settings
 ) -> JobSpec:
     """What the job will do. Raises HeaderError, InvalidParameterError.
 
@@ -58,20 +59,19 @@ def make_spec(
     is_kept = len(header) <= KEPT_COLUMNS and sum(map(len, header)) <= KEPT_HEADER_CHARS
     make = _kept_spec if is_kept else _new_spec
     retention = options.expires_in or settings.retention_seconds
-    return make(options, manifest, header, min(retention, settings.max_retention_seconds))
+    return make(options, served, header, min(retention, settings.max_retention_seconds))
 
 
 def _new_spec(
-    options: SubmitOptions, manifest: Manifest, header: tuple[str, ...], retention_seconds: int
+    options: SubmitOptions, served: Served, header: tuple[str, ...], retention_seconds: int
 ) -> JobSpec:
+    manifest = served.manifest
     output = options.output or manifest.signature.default_output
     outputs = _outputs(manifest, output)
     carried = _carried(options, header)
     manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
     return JobSpec(
-        model_name=manifest.name,
-        model_version=manifest.version,
-        model_sha256=manifest.artifact.sha256,
+        **_pinned(served, output, header),
         output=output,
         header=header,
         delimiter=options.delimiter,
@@ -86,22 +86,59 @@ def _new_spec(
 _kept_spec = lru_cache(maxsize=256)(_new_spec)
 
 
-def retry_spec(parent: Job, manifest: Manifest) -> JobSpec:
+def retry_spec(parent: Job, served: Served) -> JobSpec:
     """What a job of the failed rows of `parent` will do, by this model version.
 
     Raises HeaderError, InvalidParameterError where it doesn't take the parent's rows.
     """
-    spec = parent.spec
+    spec, manifest = parent.spec, served.manifest
     outputs = _outputs(manifest, spec.output)
     manifest.signature.check_header(spec.header, carried=spec.carried, is_strict=False)
     return replace(
         spec,
-        model_name=manifest.name,
-        model_version=manifest.version,
-        model_sha256=manifest.artifact.sha256,
+        **_pinned(served, spec.output, spec.header),
         result_columns=_result_columns(spec.carried, outputs),
         retry_of=parent.id,
     )
+
+
+class _Pinned(TypedDict):
+    """What a job never changes of the model it was made for."""
+
+    model_name: str
+    model_version: str
+    model_sha256: str
+    model_warnings: tuple[str, ...]
+    shadow_version: str | None
+    shadow_sha256: str | None
+
+
+def _pinned(served: Served, output: OutputKind, header: tuple[str, ...]) -> _Pinned:
+    manifest, shadow = served.manifest, served.shadow
+    if shadow is not None and not _is_comparable(manifest, shadow, output, header):
+        shadow = None
+    return {
+        "model_name": manifest.name,
+        "model_version": manifest.version,
+        "model_sha256": manifest.artifact.sha256,
+        "model_warnings": served.warnings,
+        "shadow_version": shadow.version if shadow else None,
+        "shadow_sha256": shadow.artifact.sha256 if shadow else None,
+    }
+
+
+def _is_comparable(
+    manifest: Manifest, shadow: Manifest, output: OutputKind, header: tuple[str, ...]
+) -> bool:
+    """Whether another version can score the same rows and gives the same columns."""
+    outputs = shadow.signature.outputs.get(output)
+    if outputs != manifest.signature.outputs[output]:
+        return False
+    try:
+        shadow.signature.check_header(header, carried=(), is_strict=False)
+    except HeaderError:
+        return False
+    return True
 
 
 def _outputs(manifest: Manifest, output: OutputKind) -> tuple[OutputColumn, ...]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from api.intake import CsvIntake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
+from api.serving import Served, Serving
 from api.specification import SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
 from shared.chunks import target_rows
@@ -26,12 +27,12 @@ from shared.errors import (
     NothingToRetryError,
 )
 from shared.job_store.ends import Awaited
-from shared.job_store.intake import FirstRequest, WholeBody
+from shared.job_store.intake import FirstRequest, NewJob, WholeBody
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobSpec, JobTerms, Lane
-from shared.manifest import Manifest
+from shared.jobs import Job, JobSpec, JobTerms, Lane, new_job_id
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
+from shared.signature import OutputKind
 
 MAX_KEY_CHARS = 255
 """Longest idempotency key; a UUID has 36 characters."""
@@ -70,6 +71,7 @@ class Submission:
 
     settings: Settings
     repository: ModelRepository
+    serving: Serving
     store: JobStore
     speeds: Speeds
     reception: Reception
@@ -96,9 +98,11 @@ class Submission:
         )
         if key and (first := self.reception.intake.first_request(key)):
             return self._first_job(first, request, body=intake)
-        manifest = self._resolve(options.model)
+        # Which version a job gets is told by its id.
+        job_id = new_job_id()
+        served = self._resolve(options.model, job_id)
         header = intake.header(max_columns=self.settings.max_columns)
-        spec = make_spec(options, manifest, header, settings=self.settings)
+        spec = make_spec(options, served, header, settings=self.settings)
         speed = self.speeds.recent(spec.model_version_id)
         chunks = intake.chunks(lambda: target_rows(speed))
         first_chunk = next(chunks, None)
@@ -115,8 +119,8 @@ class Submission:
             awaited_by=sender.channel,
         )
         if terms.lane is Lane.SMALL:
-            return self._submit_small(spec, terms, first_chunk, body=intake)
-        with self.reception.job(spec, terms) as job:
+            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=intake)
+        with self.reception.job(job_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request, body=intake)
             job.append(first_chunk)
@@ -127,16 +131,16 @@ class Submission:
         return Submitted(job=self.store.get(job.id))
 
     def _submit_small(
-        self, spec: JobSpec, terms: JobTerms, chunk: Chunk, *, body: CsvIntake
+        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: CsvIntake
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
-        taken = self.reception.take_in(spec, terms, whole)
+        taken = self.reception.take_in(NewJob(id=job_id, spec=spec, terms=terms, body=whole))
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
         return Submitted(job=taken)
 
-    def _resolve(self, reference: str) -> Manifest:
+    def _resolve(self, reference: str, job_id: str) -> Served:
         reference = reference or self.settings.default_model
         if not reference:
             names = self.repository.names()
@@ -145,7 +149,7 @@ class Submission:
                     f"Say which model with ?model=; there are: {', '.join(names) or 'none yet'}."
                 )
             reference = names[0]
-        return self.repository.resolve(reference)
+        return self.serving.resolve(reference, job_id)
 
     def _first_job(
         self, first: FirstRequest, request: str, *, body: CsvIntake | None = None
@@ -182,9 +186,9 @@ class Submission:
         parent = self.store.get(job_id)
         if not parent.has_ended:
             raise JobNotFinishedError(job_id, parent.status)
-        spec = parent.spec
-        manifest = self.repository.resolve(model or f"{spec.model_name}:{spec.model_version}")
-        spec = retry_spec(parent, manifest)
+        spec, new_id = parent.spec, new_job_id()
+        reference = model or f"{spec.model_name}:{spec.model_version}"
+        spec = retry_spec(parent, self.serving.resolve(reference, new_id))
         if not parent.failed:
             raise NothingToRetryError(job_id)
         speed = self.speeds.recent(spec.model_version_id)
@@ -200,7 +204,7 @@ class Submission:
             expected_bytes=failed_bytes
             + spec.result_bytes(parent.failed, input_bytes=failed_bytes),
         )
-        with self.reception.job(spec, terms) as job:
+        with self.reception.job(new_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request)
             chunks = chunks_of(
@@ -229,7 +233,9 @@ def _digest_of(key: str | None) -> str:
 @lru_cache(maxsize=256)
 def _fingerprint(options: SubmitOptions) -> str:
     """Two requests with the same options have the same; the body is compared by its checksum."""
-    return _sha256(json.dumps(options.model_dump(mode="json"), sort_keys=True))
+    # What is asked for by default depends on the model, but is `predict` of nearly all.
+    spelled_out = options.model_dump(mode="json") | {"output": options.output or OutputKind.PREDICT}
+    return _sha256(json.dumps(spelled_out, sort_keys=True))
 
 
 def _sha256(text: str) -> str:

@@ -42,7 +42,7 @@ def model_from_json(document: Any) -> Model:
     signature = document["signature"]
     return Model(
         name=document["name"],
-        versions=tuple(document["versions"]),
+        versions=tuple(version["version"] for version in document["versions"]),
         latest=document["latest"],
         description=document["description"],
         metrics=document["metrics"],

@@ -65,6 +65,12 @@ class Aliases(RootModel[dict[AliasName, Alias]]):
             raise ValueError("there is more than one shadow")
         return self
 
+    @property
+    def default(self) -> str | None:
+        """The alias of jobs that name only the model and that no weight takes; None for the newest
+        version."""
+        return CHAMPION if CHAMPION in self.root else None
+
     def choose(self, job_id: str) -> str | None:
         """The alias that a job gets which names only the model; None for the newest version."""
         point = position(job_id)
@@ -72,7 +78,7 @@ class Aliases(RootModel[dict[AliasName, Alias]]):
             if point < weight:
                 return name
             point -= weight
-        return CHAMPION if CHAMPION in self.root else None
+        return self.default
 
     def shadow(self) -> Alias | None:
         """The alias whose version is compared with those that answer."""

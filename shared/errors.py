@@ -34,7 +34,8 @@ RowmillError
 │   ├── ManifestError               invalid_manifest
 │   ├── AliasError                  invalid_alias
 │   ├── PublishError                publish_failed
-│   └── ModelLoadError              model_load_failed
+│   ├── ModelLoadError              model_load_failed
+│   └── ExampleError                model_example_failed
 └── StoreError
     ├── StoreUnavailableError       store_unavailable
     └── StoreFullError              store_full
@@ -356,6 +357,18 @@ class PublishError(ModelError):
 
 class ModelLoadError(ModelError):
     code = "model_load_failed"
+
+
+class ExampleError(ModelError):
+    """A model can't score the example of its own manifest."""
+
+    code = "model_example_failed"
+
+    def __init__(self, version_id: str, output: str, reason: str) -> None:
+        super().__init__(
+            f"'{version_id}' can't score its own example by {output}: {reason} "
+            "Publish it with a sample that it can score."
+        )
 
 
 # --- the store

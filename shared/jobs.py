@@ -92,6 +92,11 @@ class JobSpec:
     retry_of: str | None = None
     """The job whose failed rows these are."""
     input_format: str = "csv"
+    shadow_version: str | None = None
+    """Version of the model that scores the same rows, only to be compared; and its checksum."""
+    shadow_sha256: str | None = None
+    model_warnings: tuple[str, ...] = ()
+    """What there was to say of the model version when the job was made."""
 
     @property
     def model_version_id(self) -> str:

@@ -1,11 +1,19 @@
 """Every setting of every process: read once from `ROWMILL_…` variables, passed as an argument."""
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SOCKET_NAME = "redis.sock"
+
+
+class MismatchPolicy(StrEnum):
+    """What becomes of a model that was trained under another version of scikit-learn."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
 
 
 def embedded_redis_url(run_dir: Path) -> str:
@@ -108,6 +116,14 @@ class Settings(BaseSettings):
 
     allow_pickle: bool = False
     """Whether joblib artifacts may be opened. Unpickling runs code from the file."""
+
+    on_version_mismatch: MismatchPolicy = MismatchPolicy.REFUSE
+    """What becomes of a model of another scikit-learn version, which may score wrongly without an
+    error: `refuse` it, or `warn` with each job."""
+
+    model_cache_bytes: int = Field(default=4 * 1024**3, ge=1)
+    """Bytes of model files that a worker process keeps loaded; they take about as much memory. The
+    versions that were not used for longest are given up."""
 
     log_level: str = "INFO"
     """Least severe log level that is written."""

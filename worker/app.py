@@ -20,8 +20,10 @@ from shared import logs
 from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.job_store.connection import connect
 from shared.job_store.leases import Holder, Leases
+from shared.job_store.model_reports import ModelReports, VersionReport
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
+from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 from worker import tasks
@@ -29,6 +31,9 @@ from worker.background import Background
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
+from worker.model_trial import try_version
+from worker.model_updates import ModelUpdates
+from worker.model_watch import ModelWatch, ModelWatchStep
 from worker.supervisor import Supervisor, SupervisorStep
 
 MORE_OOM_SCORE = 500
@@ -91,8 +96,41 @@ def holder() -> Holder:
 @functools.cache
 def models() -> ModelCache:
     """What is loaded here; a pool process begins with what its worker has loaded."""
-    repository = ModelRepository(settings.models_dir)
-    return ModelCache(ModelLoader(repository, allow_pickle=settings.allow_pickle))
+    return ModelCache(model_loader(), max_bytes=settings.model_cache_bytes)
+
+
+@functools.cache
+def model_loader() -> ModelLoader:
+    return ModelLoader(
+        ModelRepository(settings.models_dir),
+        allow_pickle=settings.allow_pickle,
+        on_mismatch=settings.on_version_mismatch,
+    )
+
+
+@functools.cache
+def model_reports() -> ModelReports:
+    return ModelReports(redis())
+
+
+@functools.cache
+def model_watch() -> ModelWatch:
+    """The watch of this worker's main process."""
+    return ModelWatch(
+        model_loader().repository,
+        model_reports(),
+        worker=WORKER,
+        attempt=try_alone,
+        trial_seconds=settings.chunk_time_limit_seconds,
+        at_once=joblib.cpu_count(),
+    )
+
+
+def try_alone(manifest: Manifest) -> VersionReport:
+    """Try a version in the process made for it."""
+    stand_back()
+    limit_threads()
+    return try_version(model_loader(), manifest)
 
 
 @functools.cache
@@ -154,10 +192,11 @@ def warn_of_too_many_threads(**_: Any) -> None:
 @celeryd_after_setup.connect(weak=False)
 def load_before_fork(**_: Any) -> None:
     """Load all models once, before the pool is forked: its processes share their memory, and one
-    that takes the place of another is ready at once."""
+    that takes the place of another is ready at once. Each was tried elsewhere before."""
+    ready = model_watch().settle()
     # Loading must start no thread of OpenMP or BLAS: a forked process would wait for it for ever.
     with threadpool_limits(1):
-        models().preload()
+        models().preload(ready)
     keep_shared()
 
 
@@ -178,13 +217,14 @@ def keep_shared() -> None:
 @worker_process_init.connect(weak=False)
 def prepare_child(**_: Any) -> None:
     """Make a pool child ready before it gets its first task."""
-    for part in (redis, workers, leases, chunk_runner, background):
+    for part in (redis, workers, leases, model_reports, chunk_runner, background):
         part.cache_clear()
     stand_back()
     # Damaged records are read with the csv module; a cell may hold more than its default limit.
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
     limit_threads()
+    ModelUpdates(models(), functools.partial(model_reports().told_by, WORKER)).start()
 
 
 tasks.register(
@@ -197,3 +237,4 @@ tasks.register(
     wake_this=functools.partial(dispatcher.wake, QUEUE),
 )
 app.steps["worker"].add(SupervisorStep.bound(supervisor, QUEUE))
+app.steps["worker"].add(ModelWatchStep.bound(model_watch))

@@ -3,7 +3,7 @@
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 import skops.io
@@ -12,16 +12,24 @@ from sklearn.exceptions import InconsistentVersionWarning
 from shared.errors import ModelLoadError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import file_sha256
+from shared.settings import MismatchPolicy
 
 _PATH = re.compile(r"(?<![\w.])/[\w.@+-]+(?:/[\w.@+-]*)+")
 
 
-def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
+def load_artifact(
+    path: Path,
+    manifest: Manifest,
+    *,
+    allow_pickle: bool,
+    on_mismatch: MismatchPolicy = MismatchPolicy.REFUSE,
+) -> Any:
     """The fitted estimator of a model version.
 
     The file must have the checksum of its manifest. A skops file may hold only skops' own types
     and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
-    so it is opened only if `allow_pickle`. Raises ModelLoadError.
+    so it is opened only if `allow_pickle`. One of another scikit-learn version is refused or not by
+    `on_mismatch`. Raises ModelLoadError.
     """
     model = manifest.version_id
     try:
@@ -36,7 +44,9 @@ def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
     try:
         with warnings.catch_warnings():
             # A model of another scikit-learn version may score wrongly without an error.
-            warnings.simplefilter("error", InconsistentVersionWarning)
+            is_refused = on_mismatch is MismatchPolicy.REFUSE
+            action: Literal["error", "ignore"] = "error" if is_refused else "ignore"
+            warnings.simplefilter(action, InconsistentVersionWarning)
             return _open(path, manifest, allow_pickle=allow_pickle)
     except ModelLoadError:
         raise

@@ -1,9 +1,12 @@
 """What this process has loaded: one predictor per model version, opened once."""
 
 import logging
+import threading
 import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable
 
-from shared.errors import ModelLoadError
+from shared.errors import ModelError, ModelLoadError
 from shared.manifest import Manifest
 from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
@@ -12,19 +15,33 @@ logger = logging.getLogger(__name__)
 
 
 class ModelCache:
-    """Predictors by model version. Belongs to one process; a task never opens a file twice."""
+    """Predictors by model version. Belongs to one process; a task never opens a file twice.
 
-    def __init__(self, loader: ModelLoader) -> None:
+    Safe to share by threads, though a predictor is not.
+    """
+
+    def __init__(self, loader: ModelLoader, *, max_bytes: int) -> None:
+        """`max_bytes`: of the files of what is kept, which take about as much memory. The versions
+        that were not used for longest are given up for others; one alone may be larger."""
         self._loader = loader
-        self._predictors: dict[str, Predictor] = {}
+        self._max_bytes = max_bytes
+        self._predictors: OrderedDict[str, Predictor] = OrderedDict()
+        self._lock = threading.Lock()
+        self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def preload(self) -> None:
-        """Open the newest version of every model. One that can't be opened is logged and left
-        for its jobs to report, so it never keeps the others from being served."""
-        for manifest in self._loader.repository.newest():
+    @property
+    def version_ids(self) -> list[str]:
+        """What is loaded, the version that was not used for longest first."""
+        with self._lock:
+            return list(self._predictors)
+
+    def preload(self, manifests: Iterable[Manifest]) -> None:
+        """Open these versions. One that can't be opened is logged and left for its jobs to report,
+        so it never keeps the others from being served."""
+        for manifest in manifests:
             try:
                 self._load(manifest)
-            except ModelLoadError as error:
+            except ModelError as error:
                 logger.error(
                     "model not loaded", extra={"model": manifest.version_id, "reason": str(error)}
                 )
@@ -34,19 +51,41 @@ class ModelCache:
 
         Raises ModelLoadError or another ModelError when it can't be had.
         """
-        predictor = self._predictors.get(f"{name}/{version}")
-        if predictor is None or predictor.manifest.artifact.sha256 != sha256:
-            predictor = self._load(self._loader.repository.manifest(name, version))
+        version_id = f"{name}/{version}"
+        predictor = self._loaded(version_id, sha256)
+        if predictor is None:
+            with self._opening[version_id]:
+                # Another thread may have opened it while this one waited.
+                predictor = self._loaded(version_id, sha256)
+                predictor = predictor or self._load(self._loader.repository.manifest(name, version))
         if predictor.manifest.artifact.sha256 != sha256:
             raise ModelLoadError(
-                f"'{name}/{version}' is not the version the job was made for; submit it again."
+                f"'{version_id}' is not the version the job was made for; submit it again."
             )
         return predictor
+
+    def _loaded(self, version_id: str, sha256: str) -> Predictor | None:
+        with self._lock:
+            predictor = self._predictors.get(version_id)
+            if predictor is None or predictor.manifest.artifact.sha256 != sha256:
+                return None
+            self._predictors.move_to_end(version_id)
+            return predictor
 
     def _load(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
         predictor = self._loader.load(manifest)
-        self._predictors[manifest.version_id] = predictor
+        with self._lock:
+            self._predictors[manifest.version_id] = predictor
+            self._predictors.move_to_end(manifest.version_id)
+            self._give_up_old_ones()
         seconds = round(time.perf_counter() - began, 3)
         logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})
         return predictor
+
+    def _give_up_old_ones(self) -> None:
+        sizes = {v: p.manifest.artifact.bytes for v, p in self._predictors.items()}
+        while len(sizes) > 1 and sum(sizes.values()) > self._max_bytes:
+            oldest = next(iter(sizes))
+            del sizes[oldest], self._predictors[oldest]
+            logger.info("model given up", extra={"model": oldest})

@@ -40,10 +40,12 @@ class Prediction:
 class Predictor:
     """A loaded model version. Not safe to share by threads: estimators are not."""
 
-    def __init__(self, estimator: Any, manifest: Manifest) -> None:
+    def __init__(self, estimator: Any, manifest: Manifest, *, warning: str = "") -> None:
         self._estimator = without_names(estimator, manifest.signature)
         self._takes_names = _takes_names(self._estimator)
         self.manifest = manifest
+        self.warning = warning
+        """What who gets its predictions should know; empty as a rule."""
 
     def predict(
         self, features: pd.DataFrame, output: OutputKind, *, check: Callable[[], object] = bool

@@ -1,27 +1,47 @@
 """`/models`: what can be scored with."""
 
+import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify
 
 from api import representations
-from shared.errors import StoreError
+from api.model_documents import Standing, model_document
+from api.serving import Serving
+from shared.errors import ModelError, StoreError
+from shared.job_store.model_reports import ModelReports
 from shared.job_store.workers import WorkerRegistry
-from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 
+logger = logging.getLogger(__name__)
 
-def make_blueprint(repository: ModelRepository, workers: WorkerRegistry) -> Blueprint:
+
+def make_blueprint(
+    repository: ModelRepository, serving: Serving, reports: ModelReports, workers: WorkerRegistry
+) -> Blueprint:
     """Routes over this repository, and the workers that serve it."""
     routes = Blueprint("models", __name__)
 
-    def document(manifest: Manifest) -> dict[str, object]:
-        return representations.model_document(manifest, repository.versions(manifest.name))
-
     @routes.get("/models")
     def list_models() -> Response:
-        models = [document(manifest) for manifest in repository.newest()]
-        return jsonify({"models": models, "workers": capacities()})
+        return jsonify({"models": list(documents()), "workers": capacities()})
+
+    def documents() -> Iterator[dict[str, object]]:
+        """Those that can be told of: one that is broken hides no other."""
+        standing = current_standing()
+        for name in repository.names():
+            try:
+                yield model_document(serving.meant(name), repository, standing)
+            except ModelError as error:
+                logger.warning("model left out", extra={"model": name, "reason": str(error)})
+
+    def current_standing() -> Standing:
+        """Models are shown while the store can't tell how they do."""
+        try:
+            return Standing.read(reports)
+        except StoreError:
+            return Standing()
 
     def capacities() -> list[dict[str, int]] | None:
         """What the live workers score with; None while the store can't tell."""
@@ -32,11 +52,12 @@ def make_blueprint(repository: ModelRepository, workers: WorkerRegistry) -> Blue
 
     @routes.get("/models/<reference>")
     def show(reference: str) -> Response:
-        return jsonify(document(repository.resolve(reference)))
+        manifest = serving.meant(reference)
+        return jsonify(model_document(manifest, repository, current_standing()))
 
     @routes.get("/models/<reference>/template.csv")
     def template(reference: str) -> Response:
-        manifest = repository.resolve(reference)
-        return Response(representations.template_csv(manifest), mimetype="text/csv")
+        text = representations.template_csv(serving.meant(reference))
+        return Response(text, mimetype="text/csv")
 
     return routes

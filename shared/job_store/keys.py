@@ -49,6 +49,15 @@
 |                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
 | speeds                | hash    | name/version → rows/s, smoothed      | a month      | workers |
+| models                | hash    | worker → what it makes of model      | sweep        | workers |
+|                       |         | versions, JSON                       |              |         |
+| serving               | hash    | model reference → version that a     | stays        | workers |
+|                       |         | worker could last use for it         |              |         |
+| usage                 | hash    | `name/version jobs`, `… succeeded`,  | stays        | both    |
+|                       |         | `… failed` → jobs and rows           |              |         |
+| comparisons           | hash    | `name/version name/shadow output     | stays        | workers |
+|                       |         | rows`, `… agreed`, `… difference` →  |              |         |
+|                       |         | sums over rows                       |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -66,6 +75,10 @@ SWEEP = "sweep"
 BACKLOG = "backlog"
 COUNTERS = "counters"
 SPEEDS = "speeds"
+MODELS = "models"
+SERVING = "serving"
+USAGE = "usage"
+COMPARISONS = "comparisons"
 LINGERING = "lingering"
 
 JOB_KEY_SUFFIXES = (
@@ -91,6 +104,8 @@ FOR_SCRIPTS = {
     "WORKERS": WORKERS,
     "LEASES": "leases:%s",
     "SPEEDS": SPEEDS,
+    "MODELS": MODELS,
+    "USAGE": USAGE,
     "LINGERING": LINGERING,
     "BELL": "bell:%s",
     "WOKEN": "woken:%s",

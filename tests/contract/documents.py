@@ -13,7 +13,7 @@ PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("models/README.
          "CONTRIBUTING.md", "CHANGELOG.md"))]  # fmt: skip
 
 VOLATILE = {"sha256", "created_at", "started_at", "finished_at", "expires_at", "rows_per_second",
-            "artifact", "libraries", "metrics"}  # fmt: skip
+            "artifact", "libraries", "metrics", "versions"}  # fmt: skip
 """Members of JSON documents that differ from run to run, or by the versions installed."""
 
 _JOB_ID = re.compile(r"job_[0-9a-f]{32}")
@@ -83,6 +83,8 @@ class JobIds:
 def masked(value: Any, name: str = "") -> Any:
     """A JSON document with its volatile members replaced by their type."""
     if name in VOLATILE:
+        if isinstance(value, list):
+            return [sorted(item) for item in value]
         return sorted(value) if isinstance(value, dict) else type(value).__name__
     if isinstance(value, dict):
         return {key: masked(member, key) for key, member in value.items()}

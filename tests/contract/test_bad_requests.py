@@ -95,7 +95,8 @@ def test_results_are_not_there_before_the_end(api: Api, running: Document, what:
     [
         ("color=red", ["no parameter 'color'", "delimiter", "error_threshold"]),
         ("model=line&model=echo", ["'model'", "'line, echo'", "once"]),
-        ("output=transform", ["'output'", "'transform'", "predict_proba"]),
+        ("output=transform", ["'output'", "'transform'", "offers predict"]),
+        ("output=classes", ["'output'", "'classes'", "predict_proba"]),
         ("output=predict_proba", ["'output'", "can't be 'predict_proba'", "offers predict"]),
         ("join=all", ["'join'", "'all'", "'input'"]),
         ("delimiter=x", ["'delimiter'", "'x'", "%09"]),

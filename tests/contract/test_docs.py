@@ -183,7 +183,7 @@ def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iter
 
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     documented = {row[0].strip("`"): row[1] for row in documents.rows(HTTP, "Problems")}
-    never_sent = {"publish_failed", "model_load_failed", "job_ended"}
+    never_sent = {"publish_failed", "model_load_failed", "model_example_failed", "job_ended"}
     statuses = {cls.code: problems.status_of(cls.__new__(cls)).value for cls in error_classes()}
 
     assert never_sent <= statuses.keys()
@@ -218,7 +218,7 @@ def test_every_redis_key_is_on_the_architecture_page() -> None:
              "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
              "IDEMPOTENCY": ("{key}",)}  # fmt: skip
     known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
-    known.add(keys.ends("{api}"))
+    known |= {keys.ends("{api}"), keys.SERVING, keys.COMPARISONS}
     known |= {
         key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
     }

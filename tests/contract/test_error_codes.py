@@ -12,7 +12,12 @@ from shared.errors import RowmillError
 
 DRAWN = re.compile(r"[├└]── (?P<name>\w+Error)(?: +(?P<code>[a-z_]+)(?=\n|  ))?")
 
-NEVER_ANSWERS = {errors.JobEndedError, errors.PublishError, errors.ModelLoadError}
+NEVER_ANSWERS = {
+    errors.JobEndedError,
+    errors.PublishError,
+    errors.ModelLoadError,
+    errors.ExampleError,
+}
 """Raised where no caller waits: while a cancelled job's body arrives, on publishing, in workers."""
 
 

@@ -8,8 +8,8 @@ import pytest
 from tests.contract.answers import accepted, assert_problem
 from tests.live_stack import ROOT, Api
 
-MEMBERS = ["name", "versions", "latest", "description", "created_at", "artifact", "signature",
-           "metrics", "libraries"]  # fmt: skip
+MEMBERS = ["name", "version", "latest", "aliases", "versions", "comparisons", "description",
+           "created_at", "artifact", "ensemble", "signature", "metrics", "libraries"]  # fmt: skip
 
 NAMES = {"forest", "line", "linear", "churn", "boosted", "echo", "slow", "fussy"}
 
@@ -34,7 +34,8 @@ def test_a_model_is_shown_alone_as_in_the_list(api: Api, name: str) -> None:
 def test_a_model_tells_what_it_is_and_what_it_was_trained_under(api: Api) -> None:
     model = api.get("/models/line").json()
 
-    assert (model["versions"], model["latest"]) == (["1"], "1")
+    assert (model["version"], model["latest"], model["aliases"]) == ("1", "1", {})
+    assert [version["version"] for version in model["versions"]] == ["1"]
     assert (model["artifact"]["format"], len(model["artifact"]["sha256"])) == ("skops", 64)
     assert datetime.fromisoformat(model["created_at"]).tzinfo is not None
     assert {"python", "scikit-learn", "numpy"} <= model["libraries"].keys()
@@ -67,7 +68,7 @@ def test_the_signature_says_whether_values_may_be_missing(
 def test_the_signature_says_what_a_model_can_be_asked_for(api: Api) -> None:
     outputs = api.get("/models/churn").json()["signature"]["outputs"]
 
-    assert outputs == {
+    assert {name: outputs[name] for name in ("predict", "predict_proba")} == {
         "predict": [{"name": "prediction", "dtype": "string"}],
         "predict_proba": [
             {"name": "proba_go", "dtype": "float64"},

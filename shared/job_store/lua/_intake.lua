@@ -47,6 +47,7 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   local deadline = term('deadline_seconds')
   if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
   OWED_BY[ID] = {rows = 0, bytes = 0}
+  count_use('jobs', 1)
 end
 
 -- Add a chunk whose input is stored. `growth`: bytes that its results take.

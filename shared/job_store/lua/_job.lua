@@ -231,6 +231,19 @@ local function write_backlog()
   end
 end
 
+-- Jobs and rows by model version, written at the script's end.
+local USED = {}
+
+local function count_use(what, number)
+  if number == 0 then return end
+  local field = (get('model') or '?') .. ' ' .. what
+  USED[field] = (USED[field] or 0) + number
+end
+
+local function write_usage()
+  for field, number in pairs(USED) do call('HINCRBY', USAGE, field, number) end
+end
+
 local function free_idempotency_key()
   local key = get('idempotency_key')
   if not key then return end
@@ -266,6 +279,7 @@ end
 local function settle()
   write_back()
   write_backlog()
+  write_usage()
   for channel, jobs in pairs(TOLD) do
     call('PUBLISH', channel, cjson.encode({string.format('%d', NOW), jobs}))
   end

@@ -14,7 +14,7 @@ end
 local function commit(id, chunk, token, results, errors, rejects, succeeded, failed)
   open(id)
   fetch('status', 'terms', 'awaited_by', 'idempotency_key', 'is_received', 'lane', 'expires_at_ms',
-    unpack(OF_JOB))
+    'model', unpack(OF_JOB))
   local known = call('HMGET', CHUNKS, chunk .. ':token', chunk .. ':lost', chunk .. ':growth')
   local why = closed()
   if not why and known[1] ~= token then
@@ -33,6 +33,8 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   call('HDEL', CHUNKS, chunk .. ':running', chunk .. ':growth')
   owe(-(succeeded + failed), -(tonumber(known[3]) or 0))
   rows_done = rows_done + succeeded + failed
+  count_use('succeeded', tonumber(succeeded))
+  count_use('failed', tonumber(failed))
   add('chunks_done', 1)
   add('succeeded', succeeded)
   local all_failed, threshold = add('failed', failed), term('error_threshold')

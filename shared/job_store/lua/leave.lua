@@ -8,4 +8,5 @@ each_lease(worker, function(id, chunk, _, token)
   end
 end)
 call('HDEL', WORKERS, worker)
+call('HDEL', MODELS, worker)
 return given_back

@@ -47,6 +47,11 @@ for i = 1, #seen, 2 do
   end
 end
 
+-- What is told by workers that are not heard of.
+for _, worker in ipairs(call('HKEYS', MODELS)) do
+  if call('HEXISTS', WORKERS, worker) == 0 then call('HDEL', MODELS, worker) end
+end
+
 local function over(zset)
   return call('ZRANGE', zset, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, most)
 end

@@ -2,6 +2,7 @@
 
 from shared.chunks import RejectedRows
 from shared.job_store import keys
+from shared.job_store.model_reports import Comparison, ModelReports, VersionReport
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from shared.suspicion import LossReason, Rows
 from tests.factories import make_result, make_spec
@@ -39,11 +40,20 @@ def open_jobs(steps: JobSteps) -> list[str]:
     waiting = [steps.submit(caller="you", chunks=2), awaited_and_rung_for(steps)]
     steps.linger(6)
     steps.registry.record_speed("echo/1", 100.0)
+    tell_of_models(steps)
     steps.registry.sweep()
     # Whoever looks at all keys takes longer, on a busy machine, than these live.
     for key in (keys.SWEEP, keys.bell(WORKER, 5), "woken:small"):
         assert steps.redis.pexpire(key, 60_000)
     return [with_key, running, *waiting]
+
+
+def tell_of_models(steps: JobSteps) -> None:
+    reports = ModelReports(steps.redis)
+    ready = VersionReport(sha256="0" * 64, is_tried=True)
+    reports.tell(WORKER, {"echo/1": ready}, serving={"echo": "1"})
+    found = Comparison(version_id="echo/1", shadow_version_id="echo/2", output="predict", rows=1)
+    reports.count_comparison(found)
 
 
 def awaited_and_rung_for(steps: JobSteps) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from api.serving import Served
 from api.specification import KEPT_HEADER_CHARS, SubmitOptions, make_spec
 from shared.errors import HeaderError
 from shared.jobs import JobSpec
@@ -13,7 +14,7 @@ from tests.factories import make_feature, make_manifest, make_signature
 
 def spec_of(manifest: Manifest, *header: str, retention: int = 60, **options: object) -> JobSpec:
     settings = Settings(retention_seconds=retention)
-    return make_spec(SubmitOptions(**options), manifest, header, settings=settings)
+    return make_spec(SubmitOptions(**options), Served(manifest=manifest), header, settings=settings)
 
 
 @pytest.mark.parametrize("header", [("x", "y"), ("x", "y" * KEPT_HEADER_CHARS)])

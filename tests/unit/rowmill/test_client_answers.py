@@ -14,7 +14,7 @@ from rowmill.errors import (
 
 PETROL = {
     "name": "petrol",
-    "versions": ["1", "2"],
+    "versions": [{"version": "1"}, {"version": "2"}],
     "latest": "2",
     "description": "Petrol consumption",
     "metrics": {"r2": 0.9},

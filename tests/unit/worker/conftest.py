@@ -12,6 +12,8 @@ from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
 from worker.supervisor import Supervisor
 
+MAX_BYTES = 1024**3
+
 
 @pytest.fixture
 def clock() -> FakeClock:
@@ -30,7 +32,9 @@ def supervisor(steps: JobSteps, clock: FakeClock, dispatcher: RecordingDispatche
 
 @pytest.fixture(scope="session")
 def models(models_dir: Path) -> ModelCache:
-    return ModelCache(ModelLoader(ModelRepository(models_dir), allow_pickle=False))
+    return ModelCache(
+        ModelLoader(ModelRepository(models_dir), allow_pickle=False), max_bytes=MAX_BYTES
+    )
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
 from worker.publishing import publish
 
+MAX_BYTES = 1024**3
+
 
 @pytest.fixture
 def repository(models_dir: Path, tmp_path: Path) -> ModelRepository:
@@ -23,7 +25,7 @@ def repository(models_dir: Path, tmp_path: Path) -> ModelRepository:
 
 
 def make_cache(repository: ModelRepository) -> ModelCache:
-    return ModelCache(ModelLoader(repository, allow_pickle=False))
+    return ModelCache(ModelLoader(repository, allow_pickle=False), max_bytes=MAX_BYTES)
 
 
 def sha256(repository: ModelRepository, name: str) -> str:
@@ -40,7 +42,7 @@ def test_a_version_is_opened_once(repository: ModelRepository) -> None:
 
 def test_a_preloaded_version_is_not_opened_again(repository: ModelRepository) -> None:
     cache, checksum = make_cache(repository), sha256(repository, "line")
-    cache.preload()
+    cache.preload([repository.resolve("line")])
     repository.artifact_path(repository.resolve("line")).unlink()
 
     assert cache.get("line", "1", sha256=checksum).manifest.version_id == "line/1"
@@ -53,7 +55,7 @@ def test_a_model_that_can_not_be_opened_keeps_no_other_from_being_loaded(
     repository.artifact_path(repository.resolve("echo")).write_bytes(b"?")
     cache = make_cache(repository)
 
-    cache.preload()
+    cache.preload(repository.newest())
 
     assert cache.get("line", "1", sha256=checksum)
     with pytest.raises(ModelLoadError, match="echo/1"):

@@ -1,0 +1,58 @@
+"""Opens versions in a process of the pool before the first job for them is here."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from shared.errors import ModelError, StoreError
+from shared.job_store.model_reports import Reports
+from worker.model_cache import ModelCache
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+
+NICENESS = 10
+"""How far opening stands back behind scoring, which goes on meanwhile."""
+
+
+class ModelUpdates:
+    """Follows what this process's worker found good, in a thread of its own."""
+
+    def __init__(self, models: ModelCache, told: Callable[[], Reports]) -> None:
+        """`told`: what the worker says of versions; may raise StoreError."""
+        self._models = models
+        self._told = told
+        self._seen: set[tuple[str, str]] = set()
+
+    def start(self) -> None:
+        """Follow until the process ends."""
+        threading.Thread(target=self._follow, name="models", daemon=True).start()
+
+    def look(self) -> None:
+        """Open what is ready and was not opened before. Raises StoreError."""
+        for version_id, report in self._told().items():
+            if report.is_ready and (version_id, report.sha256) not in self._seen:
+                # Once: the cache may have to give it up for others.
+                self._seen.add((version_id, report.sha256))
+                self._open(version_id, report.sha256)
+
+    def _open(self, version_id: str, sha256: str) -> None:
+        name, _, version = version_id.partition("/")
+        try:
+            self._models.get(name, version, sha256=sha256)
+        except ModelError as error:  # whoever needs it will be told
+            logger.warning(
+                "model not opened ahead", extra={"model": version_id, "reason": str(error)}
+            )
+
+    def _follow(self) -> None:
+        niceness = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        never = threading.Event()
+        while not never.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except StoreError as error:
+                logger.warning("store out of reach", extra={"reason": str(error)})
