@@ -108,6 +108,7 @@ def _comparison_document(found: Comparison) -> dict[str, Any]:
         "shadow": found.shadow_version_id.rpartition("/")[2],
         "output": found.output,
         "rows": found.rows,
+        "rows_skipped": found.skipped,
         "agreement": round(found.agreed / found.rows, 6) if found.rows else None,
         "mean_absolute_difference": found.difference,
     }

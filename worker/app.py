@@ -34,6 +34,7 @@ from worker.model_loader import ModelLoader
 from worker.model_trial import try_version
 from worker.model_updates import ModelUpdates
 from worker.model_watch import ModelWatch, ModelWatchStep
+from worker.shadowing import Shadows
 from worker.supervisor import Supervisor, SupervisorStep
 
 MORE_OOM_SCORE = 500
@@ -140,6 +141,9 @@ def chunk_runner() -> ChunkRunner:
         leases=leases(),
         workers=workers(),
         models=models(),
+        shadows=Shadows(
+            models(), model_reports(), time_limit_seconds=settings.chunk_time_limit_seconds
+        ),
         max_losses=settings.max_chunk_losses,
         time_limit_seconds=settings.chunk_time_limit_seconds,
     )

@@ -18,7 +18,8 @@ from worker.model_cache import ModelCache
 from worker.outage import persistently
 from worker.predictor import Predictor
 from worker.records import ChunkRecords
-from worker.scoring import Slice
+from worker.scoring import Slice, slice_of
+from worker.shadowing import Shadows
 from worker.watchdog import time_limit
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ChunkRunner:
     leases: Leases
     workers: WorkerRegistry
     models: ModelCache
+    shadows: Shadows
     max_losses: int
     time_limit_seconds: float
     has_run: set[str] = field(default_factory=set)
@@ -89,6 +91,9 @@ class ChunkRunner:
             return
         done = list(zip(leases, results, strict=True))
         outcomes = persistently(self.leases.commit_all)(done)
+        for (lease, result), outcome in zip(done, outcomes, strict=True):
+            if outcome is Outcome.COMMITTED:
+                self.shadows.add(lease, result)
         rows = sum(result.succeeded for result in results)
         self._record_speed(leases[0], rows, seconds)
         logger.info(
@@ -200,6 +205,8 @@ class ChunkRunner:
         outcome = persistently(self.leases.commit)(lease, result)
         timings["commit_seconds"] = round(time.perf_counter() - began, 4)
         self._log(lease, outcome, failed=result.failed, **timings)
+        if outcome is Outcome.COMMITTED:
+            self.shadows.add(lease, result)
         return outcome
 
     @staticmethod
@@ -226,10 +233,3 @@ CRASHED = (
 def given_up(attempts: int) -> str:
     """What is said of rows that nobody knows to be guilty or innocent."""
     return f"{attempts} attempts on its chunk were lost before this row could be scored."
-
-
-def slice_of(lease: Lease, records: ChunkRecords, part: Rows, predictor: Predictor) -> Slice:
-    """The rows of a part of a chunk."""
-    data, lines_before = records.cut(part.first, part.behind)
-    plan = lease.plan.part(part.first, part.behind, lines_before=lines_before)
-    return Slice(data, plan, spec=lease.spec, predictor=predictor)

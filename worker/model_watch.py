@@ -96,16 +96,21 @@ class ModelWatch:
     def _look(self) -> int:
         """Hear of trials that are over and begin others; how many versions turned out useless."""
         failures = sum(self._hear())
-        wanted = dict(self._wanted())
-        for version_id in self._tried.keys() - wanted.keys():
-            del self._tried[version_id]
-        for version_id, manifest in wanted.items():
+        self._forget()
+        for version_id, manifest in list(self._wanted()):
             if isinstance(manifest, ModelError):
                 failures += self._note(version_id, failure(manifest, ""))
             elif len(self._trials) < self._at_once and not self._is_known(version_id, manifest):
                 trial = Trial(manifest, self._attempt, seconds=self._trial_seconds)
                 self._trials[version_id] = manifest, trial
         return failures
+
+    def _forget(self) -> None:
+        """Forget what is known of versions that are gone."""
+        for version_id in list(self._tried):
+            name, _, version = version_id.partition("/")
+            if version not in self._repository.versions(name):
+                del self._tried[version_id]
 
     def _hear(self) -> Iterator[int]:
         for version_id, (_, trial) in list(self._trials.items()):

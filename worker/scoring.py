@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.chunks import ChunkPlan, ChunkResult, RowError
+from shared.job_store.leases import Lease
 from shared.jobs import JobSpec
+from shared.suspicion import Rows
 from worker.predictor import Predictor
+from worker.records import ChunkRecords
 from worker.rendering import error_lines, result_lines
 from worker.table import Table, TableReader
 
@@ -90,3 +93,10 @@ class Slice:
             failed=len(failed),
             rejected=self._reader.rejected(failed.tolist()),
         )
+
+
+def slice_of(lease: Lease, records: ChunkRecords, part: Rows, predictor: Predictor) -> Slice:
+    """The rows of a part of a chunk."""
+    data, lines_before = records.cut(part.first, part.behind)
+    plan = lease.plan.part(part.first, part.behind, lines_before=lines_before)
+    return Slice(data, plan, spec=lease.spec, predictor=predictor)

@@ -70,13 +70,18 @@ class Shift:
         will_linger = True
         while True:
             is_over = self._clock() > self._ends_at
-            seconds = 0.0 if is_over or not will_linger else linger_seconds
+            is_idle = not self._runner.shadows.is_pending
+            seconds = linger_seconds if will_linger and is_idle and not is_over else 0.0
             taken = self._take(seconds)
             if taken.leases:
                 self._run(taken.leases)
                 will_linger = True
                 if is_over:
                     return True
+            elif not is_idle:
+                if is_over:
+                    return True
+                self._background.run(self._runner.shadows.step)
             elif taken.lingers:
                 will_linger = persistently(self._leases.listen)(self._holder, seconds)
             else:

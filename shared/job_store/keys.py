@@ -56,8 +56,8 @@
 | usage                 | hash    | `name/version jobs`, `… succeeded`,  | stays        | both    |
 |                       |         | `… failed` → jobs and rows           |              |         |
 | comparisons           | hash    | `name/version name/shadow output     | stays        | workers |
-|                       |         | rows`, `… agreed`, `… difference` →  |              |         |
-|                       |         | sums over rows                       |              |         |
+|                       |         | rows`, `… agreed`, `… difference`,   |              |         |
+|                       |         | `… skipped` → sums over rows         |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 

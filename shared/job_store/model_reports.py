@@ -67,6 +67,8 @@ class Comparison:
     """Rows with the same prediction."""
     difference: float | None = None
     """Mean absolute difference of a row's numbers; None for predictions that are no numbers."""
+    skipped: int = 0
+    """Rows that were answered faster than the shadow could follow, or that it could not score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +146,7 @@ class ModelReports:
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hincrby(keys.COMPARISONS, f"{pair} rows", found.rows)
             pipe.hincrby(keys.COMPARISONS, f"{pair} agreed", found.agreed)
+            pipe.hincrby(keys.COMPARISONS, f"{pair} skipped", found.skipped)
             if found.difference is not None:
                 total = found.difference * found.rows
                 pipe.hincrbyfloat(keys.COMPARISONS, f"{pair} difference", total)
@@ -169,6 +172,7 @@ def _comparison(pair: str, sums: Mapping[str, float]) -> Comparison:
         output=output,
         rows=rows,
         agreed=int(sums.get("agreed", 0)),
+        skipped=int(sums.get("skipped", 0)),
         difference=difference / rows if rows and difference is not None else None,
     )
 

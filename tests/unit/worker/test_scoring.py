@@ -21,10 +21,10 @@ from shared.model_repository import ModelRepository
 from shared.signature import OutputKind
 from shared.suspicion import Rows
 from tests.factories import make_feature, make_manifest, make_plan, make_signature, make_spec
-from worker.chunk_runner import slice_of
 from worker.model_cache import ModelCache
 from worker.predictor import Predictor
 from worker.records import ChunkRecords
+from worker.scoring import slice_of
 
 
 @pytest.fixture

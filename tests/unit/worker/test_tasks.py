@@ -21,6 +21,20 @@ HOLDER = Holder(worker=WORKER, process=1)
 BACKGROUND = Background(niceness=0)
 
 
+class FakeShadows:
+    """So many steps of shadows to be taken when there is nothing else to do."""
+
+    def __init__(self, steps: int = 0) -> None:
+        self.steps_left = steps
+
+    @property
+    def is_pending(self) -> bool:
+        return self.steps_left > 0
+
+    def step(self) -> None:
+        self.steps_left -= 1
+
+
 class FakeRunner:
     """Commits every chunk, unless something goes wrong with it."""
 
@@ -28,6 +42,7 @@ class FakeRunner:
         self._steps = steps
         self._goes_wrong = goes_wrong
         self.run_leases: list[Lease] = []
+        self.shadows = FakeShadows()
 
     def run(self, lease: Lease) -> None:
         self.run_leases.append(lease)
@@ -133,6 +148,53 @@ def test_small_jobs_are_looked_for_first(steps: JobSteps) -> None:
     work(steps, runner)
 
     assert [lease.lane for lease in runner.run_leases] == [Lane.SMALL, Lane.BULK]
+
+
+def test_a_shadow_gets_the_time_that_no_chunk_needs(steps: JobSteps) -> None:
+    runner = FakeRunner(steps)
+    runner.shadows.steps_left = 3
+    steps.beat()
+    steps.submit(chunks=2)
+
+    is_more = work(steps, runner)
+
+    assert (len(runner.run_leases), runner.shadows.steps_left, is_more) == (2, 0, False)
+
+
+def test_a_chunk_that_comes_goes_before_what_is_left_of_a_shadow(steps: JobSteps) -> None:
+    left_at_chunks: list[int] = []
+
+    class SubmittedMeanwhile(FakeShadows):
+        def step(self) -> None:
+            super().step()
+            if self.steps_left == 1:
+                steps.submit()
+                steps.nobody_looks()
+
+    class Noting(FakeRunner):
+        def run(self, lease: Lease) -> None:
+            left_at_chunks.append(self.shadows.steps_left)
+            super().run(lease)
+
+    runner = Noting(steps)
+    runner.shadows = SubmittedMeanwhile(2)
+    steps.beat()
+
+    work(steps, runner)
+
+    assert (left_at_chunks, runner.shadows.steps_left) == ([1], 0)
+
+
+def test_a_long_shadow_is_left_to_the_next_task(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "TASK_SECONDS", -1)
+    runner = FakeRunner(steps)
+    runner.shadows.steps_left = 3
+    steps.beat()
+
+    assert work(steps, runner)
+    assert runner.shadows.steps_left == 3
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), RecursionError()])
