@@ -11,6 +11,7 @@ from rowmill.client import DEFAULT_URL, Client, Format, SubmitOptions
 from rowmill.errors import JobFailedError, RowmillError
 from rowmill.failures import ExitCode, FailingGroup
 from rowmill.jobs import Job, JobStatus
+from rowmill.model_commands import models
 from rowmill.options import (
     STANDARD_STREAM,
     format_for,
@@ -24,7 +25,7 @@ from rowmill.options import (
     write_to,
 )
 from rowmill.progress_bar import ProgressBar
-from rowmill.tables import job_summary, job_table, job_text, model_table, model_text
+from rowmill.tables import job_summary, job_table, job_text
 
 
 @click.group(cls=FailingGroup)
@@ -153,19 +154,7 @@ def jobs(
         click.echo(f"There are more: rowmill jobs --after {page.jobs[-1].id}", err=True)
 
 
-@root.command()
-@click.argument("name", required=False)
-@json_option
-@click.pass_obj
-def models(client: Client, name: str | None, *, is_json: bool) -> None:
-    """List the models, or show NAME with its input columns."""
-    if name is not None:
-        model = client.model(name)
-        show(model.document, model_text(model), is_json=is_json)
-        return
-    found = client.models()
-    document = {"models": [model.document for model in found]}
-    show(document, model_table(found), is_json=is_json)
+root.add_command(models)
 
 
 @contextmanager

@@ -21,12 +21,36 @@ class Feature:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a model, and how it does."""
+
+    version: str
+    state: str
+    error: str
+    """Why it can't serve; empty if it can."""
+    jobs: int
+    rows: int
+    error_rate: float | None
+
+    def __str__(self) -> str:
+        failed = "" if not self.error_rate else f", {self.error_rate:.2%} failed"
+        reason = f": {self.error}" if self.error else ""
+        return (
+            f"{self.version} ({self.state}, {self.jobs:,} jobs, {self.rows:,} rows{failed}){reason}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """A named model with its versions, oldest first, and what the latest one takes and gives."""
+    """A named model: its versions, oldest first, and what the one that serves takes and gives."""
 
     name: str
-    versions: tuple[str, ...]
+    version: str
+    """The one that is described."""
+    versions: tuple[Version, ...]
     latest: str
+    aliases: Mapping[str, str]
+    """The version of each, with its weight or that it is a shadow."""
     description: str
     metrics: Mapping[str, object]
     features: tuple[Feature, ...]
@@ -42,8 +66,10 @@ def model_from_json(document: Any) -> Model:
     signature = document["signature"]
     return Model(
         name=document["name"],
-        versions=tuple(version["version"] for version in document["versions"]),
+        version=document["version"],
+        versions=tuple(map(_version, document["versions"])),
         latest=document["latest"],
+        aliases={name: _target(alias) for name, alias in document["aliases"].items()},
         description=document["description"],
         metrics=document["metrics"],
         features=tuple(
@@ -58,3 +84,23 @@ def model_from_json(document: Any) -> Model:
         outputs=tuple(signature["outputs"]),
         document=document,
     )
+
+
+# `Any` in both: JSON as it came.
+def _version(document: Any) -> Version:
+    error = document["error"]
+    return Version(
+        version=document["version"],
+        state=document["state"],
+        error=error["detail"] if error else "",
+        jobs=document["jobs"],
+        rows=document["rows"],
+        error_rate=document["error_rate"],
+    )
+
+
+def _target(alias: Any) -> str:
+    if isinstance(alias, str):
+        return alias
+    share = f" {alias['weight']:.2%}" if "weight" in alias else " shadow"
+    return str(alias["version"]) + share

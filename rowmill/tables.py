@@ -7,7 +7,7 @@ from rowmill.jobs import Job
 from rowmill.models import Model
 
 JOB_HEADER = ("ID", "STATUS", "MODEL", "ROWS", "FAILED", "CREATED")
-MODEL_HEADER = ("NAME", "LATEST", "VERSIONS", "DESCRIPTION")
+MODEL_HEADER = ("NAME", "VERSION", "LATEST", "ALIASES", "DESCRIPTION")
 
 
 def job_table(jobs: Iterable[Job]) -> str:
@@ -17,7 +17,7 @@ def job_table(jobs: Iterable[Job]) -> str:
 
 def model_table(models: Iterable[Model]) -> str:
     """One line per model."""
-    rows = [(m.name, m.latest, ", ".join(m.versions), m.description) for m in models]
+    rows = [(m.name, m.version, m.latest, _aliases(m) or "-", m.description) for m in models]
     return _aligned([MODEL_HEADER, *rows])
 
 
@@ -44,12 +44,17 @@ def model_text(model: Model) -> str:
     return _facts(
         ("model", model.name),
         ("description", model.description),
-        ("latest", model.latest),
-        ("versions", ", ".join(model.versions)),
+        ("described", f"version {model.version}"),
+        ("aliases", _aliases(model)),
+        *(("version", str(version)) for version in model.versions),
         *((f"metric {name}", str(value)) for name, value in model.metrics.items()),
         ("outputs", ", ".join(model.outputs)),
         *(("feature", str(feature)) for feature in model.features),
     )
+
+
+def _aliases(model: Model) -> str:
+    return ", ".join(f"{name} → {target}" for name, target in model.aliases.items())
 
 
 def job_summary(job: Job) -> str:

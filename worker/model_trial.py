@@ -24,6 +24,8 @@ from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
 from worker.scoring import Slice
 
+POLL_SECONDS = 0.01
+
 _REPORT = TypeAdapter(VersionReport)
 _FORK = multiprocessing.get_context("fork")
 
@@ -82,6 +84,16 @@ class Trial:
             "log, then publish a version that can be opened."
         )
         return failure(error, self._manifest.artifact.sha256)
+
+
+def try_apart(
+    manifest: Manifest, attempt: Callable[[Manifest], VersionReport], *, seconds: float
+) -> VersionReport:
+    """What comes of a trial; waits for it."""
+    trial = Trial(manifest, attempt, seconds=seconds)
+    while (report := trial.report()) is None:
+        time.sleep(POLL_SECONDS)
+    return report
 
 
 def _ending(exit_code: int) -> str:

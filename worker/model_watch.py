@@ -17,7 +17,7 @@ from shared.errors import AliasError, ManifestError, ModelError, StoreError
 from shared.job_store.model_reports import ModelReports, VersionReport
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository, Reference
-from worker.model_trial import Trial, failure
+from worker.model_trial import POLL_SECONDS, Trial, failure
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,6 @@ LOOK_SECONDS = 1.0
 
 RETELL_SECONDS = 5.0
 """How often is told what was told before: the store may have lost it."""
-
-POLL_SECONDS = 0.01
 
 Attempt = Callable[[Manifest], VersionReport]
 

@@ -71,7 +71,7 @@ def publish(
             fingerprint=fingerprint,
         )
 
-    editor = RepositoryEditor(ModelRepository(repository or _own_repository()))
+    editor = RepositoryEditor(ModelRepository(repository or own_repository()))
     return editor.publish(
         name,
         lambda path: _write(estimator, path, artifact_format, trusted=trusted_types),
@@ -80,7 +80,7 @@ def publish(
     )
 
 
-def _own_repository() -> Path:
+def own_repository() -> Path:
     """The model repository that the workers of these settings serve."""
     path = Settings().models_dir
     if not path.is_dir():

@@ -215,11 +215,13 @@ def test_jobs_lists_the_newest_first(run: Run, job_id: str) -> None:
 
 def test_models_are_listed_and_one_is_shown_with_its_input_columns(run: Run) -> None:
     listed = run("models")
-    document = json.loads(run("models", "line", "--json").stdout)
+    document = json.loads(run("models", "show", "line", "--json").stdout)
 
     assert re.search("^churn +1 +1", listed.stdout, re.MULTILINE)
     assert document["signature"]["features"][0]["name"] == "x"
-    assert re.search(r"^feature +city \(string", run("models", "churn").stdout, re.MULTILINE)
+    assert re.search(
+        r"^feature +city \(string", run("models", "show", "churn").stdout, re.MULTILINE
+    )
 
 
 def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:

@@ -14,8 +14,20 @@ from rowmill.errors import (
 
 PETROL = {
     "name": "petrol",
-    "versions": [{"version": "1"}, {"version": "2"}],
+    "version": "1",
+    "versions": [
+        {"version": "1", "state": "ready", "error": None, "jobs": 3, "rows": 9, "error_rate": 0.0},
+        {
+            "version": "2",
+            "state": "failed",
+            "error": {"code": "model_load_failed", "detail": "It was changed."},
+            "jobs": 0,
+            "rows": 0,
+            "error_rate": None,
+        },
+    ],
     "latest": "2",
+    "aliases": {"champion": "1", "canary": {"version": "2", "weight": 0.05}},
     "description": "Petrol consumption",
     "metrics": {"r2": 0.9},
     "signature": {
@@ -109,7 +121,12 @@ def test_models_are_read_with_their_features(client, server):
 
     (model,) = client.models()
 
-    assert (model.name, model.versions, model.latest) == ("petrol", ("1", "2"), "2")
+    assert (model.name, model.version, model.latest) == ("petrol", "1", "2")
+    assert model.aliases == {"champion": "1", "canary": "2 5.00%"}
+    assert [str(version) for version in model.versions] == [
+        "1 (ready, 3 jobs, 9 rows)",
+        "2 (failed, 0 jobs, 0 rows): It was changed.",
+    ]
     assert model.outputs == ("predict",)
     assert str(model.features[0]) == "tax (float64, may be empty, like 9.0)"
 
