@@ -67,7 +67,7 @@ def publish(
             fingerprint=fingerprint,
         )
 
-    return ModelRepository(repository or _own_repository()).publish(
+    return ModelRepository(repository or own_repository()).publish(
         name,
         lambda path: _write(estimator, path, artifact_format, trusted=trusted_types),
         artifact_format=artifact_format,
@@ -75,7 +75,7 @@ def publish(
     )
 
 
-def _own_repository() -> Path:
+def own_repository() -> Path:
     """The model repository that the workers of these settings serve."""
     path = Settings().models_dir
     if not path.is_dir():
