@@ -10,14 +10,14 @@ import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
 from shared.errors import ModelLoadError
-from shared.manifest import ArtifactFormat, Manifest
+from shared.manifest import ArtifactFormat, Ensemble, Manifest
 from shared.model_repository import file_sha256
 
 _PATH = re.compile(r"(?<![\w.])/[\w.@+-]+(?:/[\w.@+-]*)+")
 
 
 def load_artifact(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
-    """The fitted estimator of a model version.
+    """The fitted estimator of a model version, or the `Ensemble` that it is.
 
     The file must have the checksum of its manifest. A skops file may hold only skops' own types
     and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
@@ -51,6 +51,8 @@ def first_line(error: Exception) -> str:
 
 
 def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
+    if manifest.artifact.format is ArtifactFormat.ENSEMBLE:
+        return Ensemble.model_validate_json(path.read_bytes())
     if manifest.artifact.format is ArtifactFormat.SKOPS:
         return _open_skops(path, manifest)
     if not allow_pickle:
