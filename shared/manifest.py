@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.signature import Signature
 from shared.statistics import TrainingStatistics
@@ -74,7 +74,13 @@ class Ensemble(BaseModel):
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
     combination: Combination
     final: Member | None = None
-    """Of a stack: the model whose features are the members' predictions, in their order."""
+    """Of a stack: the model whose features are the members' predictions, by name."""
+
+    @model_validator(mode="after")
+    def _check_final(self) -> Self:
+        if (self.final is not None) != (self.combination is Combination.STACK):
+            raise ValueError("a stack needs a final model, and nothing else has one")
+        return self
 
 
 class Manifest(BaseModel):

@@ -43,6 +43,14 @@ class Reluctant(Fussy):
         return super().predict(X)
 
 
+class Describing(Echo):
+    """Predicts a text and a number for each row."""
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        texts = [f"a {text}" for text in X.iloc[:, 0]]
+        return np.array([[text, len(text) / 10] for text in texts], dtype=object)
+
+
 class Deadly(Echo):
     """Like Echo, but kills its process when `x` is 666, the first time if a `marker` is given."""
 

@@ -10,7 +10,7 @@ import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
 from shared.errors import ModelLoadError
-from shared.manifest import ArtifactFormat, Manifest
+from shared.manifest import ArtifactFormat, Ensemble, Manifest
 from shared.model_repository import file_sha256
 from shared.settings import MismatchPolicy
 
@@ -24,7 +24,7 @@ def load_artifact(
     allow_pickle: bool,
     on_mismatch: MismatchPolicy = MismatchPolicy.REFUSE,
 ) -> Any:
-    """The fitted estimator of a model version.
+    """The fitted estimator of a model version, or the `Ensemble` that it is.
 
     The file must have the checksum of its manifest. A skops file may hold only skops' own types
     and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
@@ -61,6 +61,8 @@ def first_line(error: Exception) -> str:
 
 
 def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
+    if manifest.artifact.format is ArtifactFormat.ENSEMBLE:
+        return Ensemble.model_validate_json(path.read_bytes())
     if manifest.artifact.format is ArtifactFormat.SKOPS:
         return _open_skops(path, manifest)
     if not allow_pickle:

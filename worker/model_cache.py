@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 
 from shared.errors import ModelError, ModelLoadError
-from shared.manifest import Manifest
+from shared.manifest import Manifest, Member
 from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
 
@@ -74,7 +74,7 @@ class ModelCache:
 
     def _load(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
-        predictor = self._loader.load(manifest)
+        predictor = self._loader.load(manifest, opened=self._member)
         with self._lock:
             self._predictors[manifest.version_id] = predictor
             self._predictors.move_to_end(manifest.version_id)
@@ -82,6 +82,10 @@ class ModelCache:
         seconds = round(time.perf_counter() - began, 3)
         logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})
         return predictor
+
+    def _member(self, member: Member) -> Predictor:
+        """A version that is part of an ensemble, which shares it with those who use it alone."""
+        return self.get(member.name, member.version, sha256=member.sha256)
 
     def _give_up_old_ones(self) -> None:
         sizes = {v: p.manifest.artifact.bytes for v, p in self._predictors.items()}

@@ -1,11 +1,16 @@
 """From a version on disk to a predictor that is ready to score."""
 
+from collections.abc import Callable
+
 import sklearn
 
-from shared.manifest import ArtifactFormat, Manifest
+from shared.errors import ModelError, ModelLoadError
+from shared.manifest import ArtifactFormat, Ensemble, Manifest, Member
 from shared.model_repository import ModelRepository
 from shared.settings import MismatchPolicy
+from shared.signature import Signature
 from worker.artifact_loader import load_artifact
+from worker.ensemble_model import EnsembleModel, assembled
 from worker.predictor import Predictor
 
 OF_SCIKIT_LEARN = frozenset({ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB})
@@ -25,13 +30,62 @@ class ModelLoader:
         self._allow_pickle = allow_pickle
         self._on_mismatch = on_mismatch
 
-    def load(self, manifest: Manifest) -> Predictor:
-        """The predictor of a version. Raises ModelError in all its kinds."""
+    def load(
+        self, manifest: Manifest, *, opened: Callable[[Member], Predictor] | None = None
+    ) -> Predictor:
+        """The predictor of a version. Raises ModelError in all its kinds.
+
+        `opened`: gives the members of an ensemble; by default they are opened here.
+        """
         path = self.repository.artifact_path(manifest)
         estimator = load_artifact(
             path, manifest, allow_pickle=self._allow_pickle, on_mismatch=self._on_mismatch
         )
+        if isinstance(estimator, Ensemble):
+            if estimator != manifest.ensemble:
+                raise ModelLoadError(
+                    f"The artifact of '{manifest.version_id}' names other members than its "
+                    "manifest; publish it again."
+                )
+            estimator = self.assemble(estimator, manifest.signature, opened=opened)
+            return Predictor(estimator, manifest, warning=estimator.warning)
         return Predictor(estimator, manifest, warning=_mismatch(manifest))
+
+    def assemble(
+        self,
+        ensemble: Ensemble,
+        signature: Signature,
+        *,
+        opened: Callable[[Member], Predictor] | None = None,
+    ) -> EnsembleModel:
+        """What answers for all members, which are opened now.
+
+        Raises ModelLoadError that names a member that is gone, was changed or can't be opened.
+        """
+        opened = opened or self._member
+
+        def member(pinned: Member) -> Predictor:
+            try:
+                return opened(pinned)
+            except ModelError as error:
+                raise ModelLoadError(
+                    f"Member '{pinned.version_id}' can't be opened. {error}"
+                ) from error
+
+        return assembled(
+            ensemble,
+            [member(pinned) for pinned in ensemble.members],
+            signature=signature,
+            final=member(ensemble.final) if ensemble.final else None,
+        )
+
+    def _member(self, member: Member) -> Predictor:
+        manifest = self.repository.manifest(member.name, member.version)
+        if manifest.artifact.sha256 != member.sha256:
+            raise ModelLoadError(
+                "It is not the one that the ensemble was made of; publish the ensemble again."
+            )
+        return self.load(manifest)
 
 
 def _mismatch(manifest: Manifest) -> str:

@@ -74,6 +74,10 @@ class Predictor:
                     pending += [(middle, stop), (start, middle)]
         return _joined(parts, refusals, len(columns))
 
+    def columns(self, features: pd.DataFrame, output: OutputKind) -> Columns:
+        """Like `predict`, but for all rows or none: raises whatever the model raises."""
+        return self._columns(features, output, self.manifest.signature.outputs[output])
+
     def _columns(
         self, features: pd.DataFrame, output: OutputKind, columns: Sequence[OutputColumn]
     ) -> Columns:

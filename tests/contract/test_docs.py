@@ -119,7 +119,9 @@ def perform(page: Path, *, stack: Api, cwd: Path) -> Iterator[tuple[str, str, st
 
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(not shutil.which("curl"), reason="the commands use curl")
-@pytest.mark.parametrize("page", ["tutorial/first-job.md", "how-to/publish-a-model.md"])
+@pytest.mark.parametrize(
+    "page", ["tutorial/first-job.md", "how-to/publish-a-model.md", "how-to/combine-models.md"]
+)
 def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:
     checker = doctest.OutputChecker()
     performed = list(perform(DOCS / page, stack=stack, cwd=workspace))
