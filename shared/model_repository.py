@@ -1,7 +1,7 @@
 """What exists on disk under `models/`: finds versions and adds new ones.
 
     models/<name>/<version>/manifest.json
-                            model.skops | model.joblib
+                            model.skops | model.joblib | model.onnx
 
 A version's directory is written aside and renamed into place, so it is there whole or not at
 all, and it is never changed afterwards.
