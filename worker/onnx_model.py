@@ -155,7 +155,8 @@ def _open(data: bytes) -> Any:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no base but this
         raise ModelLoadError(
-            f"This is no ONNX model for onnxruntime {runtime.__version__}: {first_line(error)}"
+            f"onnxruntime {runtime.__version__} can't open this as an ONNX model: "
+            f"{first_line(error)}"
         ) from error
 
 
