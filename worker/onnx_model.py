@@ -154,6 +154,11 @@ def _open(data: bytes) -> Any:
     try:
         return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no base but this
+        if "xternal data" in str(error):
+            raise ModelLoadError(
+                "The ONNX graph names other files as its weights (external data), and none is "
+                "read; export it with all weights in its own file."
+            ) from error
         raise ModelLoadError(
             f"onnxruntime {runtime.__version__} can't open this as an ONNX model: "
             f"{first_line(error)}"

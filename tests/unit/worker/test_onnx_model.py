@@ -385,7 +385,7 @@ def test_a_graph_reads_no_file(
     multiply = helper.make_node("MatMul", ["x", "W"], ["y"])
     kind = (FLOAT, (None, 2))
 
-    with pytest.raises(ModelLoadError, match="xternal data") as caught:
+    with pytest.raises(ModelLoadError, match="names other files") as caught:
         OnnxModel(graph([multiply], {"x": kind}, {"y": kind}, [weights]))
 
     assert str(tmp_path) not in str(caught.value)
