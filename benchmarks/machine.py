@@ -10,6 +10,7 @@ import psutil
 
 LIBRARIES = (
     "scikit-learn",
+    "onnxruntime",
     "pandas",
     "numpy",
     "pyarrow",

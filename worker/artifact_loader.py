@@ -1,6 +1,5 @@
 """Opens an artifact, after everything that must be true of it before has been checked."""
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,8 @@ from shared.errors import ModelLoadError
 from shared.manifest import ArtifactFormat, Ensemble, Manifest
 from shared.model_repository import file_sha256
 from shared.settings import MismatchPolicy
-
-_PATH = re.compile(r"(?<![\w.])/[\w.@+-]+(?:/[\w.@+-]*)+")
+from worker.onnx_model import OnnxModel
+from worker.reasons import first_line
 
 
 def load_artifact(
@@ -54,17 +53,13 @@ def load_artifact(
         raise ModelLoadError(f"'{model}' can't be opened: {first_line(error)}") from error
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line for callers: its type first, the server's paths left out."""
-    lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {_PATH.sub('…', lines[0])[:200]}"
-
-
 def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
     if manifest.artifact.format is ArtifactFormat.ENSEMBLE:
         return Ensemble.model_validate_json(path.read_bytes())
     if manifest.artifact.format is ArtifactFormat.SKOPS:
         return _open_skops(path, manifest)
+    if manifest.artifact.format is ArtifactFormat.ONNX:
+        return _open_onnx(path, manifest)
     if not allow_pickle:
         raise ModelLoadError(
             f"'{manifest.version_id}' is a joblib file, which runs code when it is opened; "
@@ -82,3 +77,10 @@ def _open_skops(path: Path, manifest: Manifest) -> Any:
             "Look at them, then publish it with trusted_types naming them."
         )
     return skops.io.load(path, trusted=trusted)
+
+
+def _open_onnx(path: Path, manifest: Manifest) -> Any:
+    try:
+        return OnnxModel(path.read_bytes())
+    except ModelLoadError as error:
+        raise ModelLoadError(f"'{manifest.version_id}' can't be opened: {error}") from error

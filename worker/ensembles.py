@@ -14,11 +14,11 @@ from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
 from shared.signature import Dtype, Feature, Signature
 from worker import cells, outputs
-from worker.artifact_loader import first_line
 from worker.ensemble_model import EnsembleModel
 from worker.ensemble_signature import merged_signature, merged_statistics
 from worker.model_loader import ModelLoader
 from worker.publishing import own_repository
+from worker.reasons import first_line
 
 MAX_MODELS = 20
 """Fitted models that one ensemble may open, those of ensembles in it included: a process holds all

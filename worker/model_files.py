@@ -10,19 +10,25 @@ import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
 from shared.errors import PublishError
+from worker.onnx_model import OnnxModel
 
 PICKLES = frozenset({".joblib", ".pkl", ".pickle"})
 
 
-def read_estimator(path: Path, *, trusted_types: Sequence[str] = ()) -> Any:
+def read_estimator(
+    path: Path, *, trusted_types: Sequence[str] = (), classes: Sequence[str] = ()
+) -> Any:
     """The fitted model in a .joblib, .pkl, .skops or .onnx file.
 
-    A pickle runs code when it is opened, so it must be the caller's own. Raises PublishError.
+    A pickle runs code when it is opened, so it must be the caller's own. `classes` names those of an
+    ONNX file that does not name them itself. Raises PublishError.
     """
     try:
         with warnings.catch_warnings():
             # It would be published as a model of this version, which it is not.
             warnings.simplefilter("error", InconsistentVersionWarning)
+            if path.suffix.lower() == ".onnx":
+                return OnnxModel.read(path, classes)
             return _read(path, trusted_types)
     except PublishError:
         raise

@@ -11,8 +11,8 @@ import pandas as pd
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
-from worker.artifact_loader import first_line
 from worker.nameless import without_names
+from worker.reasons import first_line
 
 # scikit-learn and pandas arrays come untyped: `Any` here is an ndarray.
 Columns = list[Any]

@@ -16,10 +16,13 @@ from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
+from worker.onnx_model import OnnxModel
 from worker.signature_learning import learn_signature
 from worker.training_statistics import learn_statistics
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
+ONNX_LIBRARIES = ("onnxruntime", "numpy", "pandas")
+"""What a graph is scored with here; what it was trained with stands in no file."""
 
 TRUSTED_PACKAGES = frozenset({"numpy", "scipy", "sklearn"})
 """Packages whose types a publisher vouches for without naming them. skops leaves some out (a
@@ -49,12 +52,16 @@ def publish(
     predict. Whether a feature takes missing or unseen values is tried on its first row.
     `repository`: without it the one of the settings, `ROWMILL_MODELS_DIR` or `models` in the
     current directory, which must be there: a model put anywhere else would never be served.
+    An OnnxModel is written as ONNX, whatever `artifact_format` says.
     `trusted_types` names classes in a skops artifact that are not scikit-learn's own, numpy's or
     scipy's. `output_names` names the columns of a multi-output `predict`. Raises PublishError.
     """
     signature = learn_signature(estimator, sample, output_names=output_names)
     statistics = learn_statistics(sample, signature)
-    fingerprint = joblib.hash(estimator)
+    is_graph = isinstance(estimator, OnnxModel)
+    fingerprint = estimator.sha256 if is_graph else joblib.hash(estimator)
+    artifact_format = ArtifactFormat.ONNX if is_graph else artifact_format
+    libraries = ONNX_LIBRARIES if is_graph else LIBRARIES
 
     def describe(version_: str, artifact: Artifact) -> Manifest:
         return Manifest(
@@ -67,7 +74,7 @@ def publish(
             statistics=statistics,
             metrics=dict(metrics or {}),
             libraries={"python": platform.python_version()}
-            | {library: version(library) for library in LIBRARIES},
+            | {library: version(library) for library in libraries},
             fingerprint=fingerprint,
         )
 
@@ -95,6 +102,14 @@ def _write(
     estimator: Any, path: Path, artifact_format: ArtifactFormat, *, trusted: Sequence[str]
 ) -> tuple[str, ...]:
     """Write the artifact; returns the types in it that its opener has to trust, by name."""
+    if artifact_format is ArtifactFormat.ONNX:
+        if not isinstance(estimator, OnnxModel):
+            raise PublishError(
+                f"{type(estimator).__name__} is no ONNX graph; export it and publish "
+                "OnnxModel.read(path)."
+            )
+        path.write_bytes(estimator.data)
+        return ()
     if artifact_format is ArtifactFormat.JOBLIB:
         joblib.dump(estimator, path)
         return ()

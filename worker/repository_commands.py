@@ -48,7 +48,14 @@ _METRIC = re.compile(r"(?P<name>[^=]+)=(?P<value>.+)")
 @click.option("--description", default="", help="What the model is, in a line.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="How good it is.")
 @click.option("--output-name", "output_names", multiple=True, help="Names the columns of predict.")
-@click.option("--trust", "trusted_types", multiple=True, metavar="TYPE", help="module.Class")
+@click.option(
+    "--trust",
+    "trusted_types",
+    multiple=True,
+    metavar="TYPE",
+    help="A class that a .skops file may hold.",
+)
+@click.option("--class", "classes", multiple=True, help="Names a class of an ONNX file, in order.")
 @click.option(
     "--format",
     "artifact_format",
@@ -65,6 +72,7 @@ def publish(
     metrics: Sequence[str],
     repository: Path | None,
     trusted_types: Sequence[str],
+    classes: Sequence[str],
     **options: Any,  # name, description, output_names, artifact_format, as `publish` takes them
 ) -> None:
     """Publish FILE (.joblib, .pkl, .skops or .onnx) as the next version of a model.
@@ -75,7 +83,7 @@ def publish(
     with _one_line_errors():
         home = repository or own_repository()
         before = ModelRepository(home).versions(options["name"])
-        estimator = read_estimator(file, trusted_types=trusted_types)
+        estimator = read_estimator(file, trusted_types=trusted_types, classes=classes)
         manifest = publish_estimator(
             estimator,
             sample=_sample(sample, estimator),

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import requests
 
@@ -25,6 +27,7 @@ from shared.settings import Settings
 from tests.contract import documents
 from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
 from tests.live_stack import Api, live_stack
+from tests.onnx_graphs import exported, petrol_network
 
 NOT_RUN = ("make ", "git ", ". .venv/")
 """Commands of the docs that the stack of this test stands for."""
@@ -99,14 +102,16 @@ def run(command: str, *, stack: Api, cwd: Path, variables: dict[str, str]) -> st
     ).stdout
 
 
-def perform(page: Path, *, stack: Api, cwd: Path) -> Iterator[tuple[str, str, str]]:
+def perform(
+    page: Path, *, stack: Api, cwd: Path, not_run: tuple[str, ...] = NOT_RUN
+) -> Iterator[tuple[str, str, str]]:
     """Runs a page from top to bottom: each command, what it should print and what it printed."""
     ids, variables = JobIds(), {}
     for language, text in documents.blocks(page):
         if language == "python":
             (cwd / text.splitlines()[0].removeprefix("# ")).write_text(text)
         for command, expected in documents.commands(text) if language == "console" else []:
-            if command.startswith(NOT_RUN):
+            if command.startswith(not_run):
                 continue
             name, is_assignment, value = ids.translate(command).partition("=")
             if is_assignment and name.isidentifier():
@@ -123,13 +128,44 @@ def perform(page: Path, *, stack: Api, cwd: Path) -> Iterator[tuple[str, str, st
     "page", ["tutorial/first-job.md", "how-to/publish-a-model.md", "how-to/combine-models.md"]
 )
 def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:
-    checker = doctest.OutputChecker()
     performed = list(perform(DOCS / page, stack=stack, cwd=workspace))
 
     assert performed
+    assert_as_shown(performed)
+
+
+def assert_as_shown(performed: Iterable[tuple[str, str, str]]) -> None:
+    checker = doctest.OutputChecker()
     for command, expected, printed in performed:
         pattern = expected.replace("…", "...")
         assert checker.check_output(pattern, printed, doctest.ELLIPSIS), (command, printed)
+
+
+def write_network(directory: Path) -> None:
+    """What the networks of the page on Keras and PyTorch leave behind."""
+    estimator, X = petrol_network()
+    (directory / "net.onnx").write_bytes(exported(estimator, 4))
+    own = pd.DataFrame({"prediction": estimator.predict(X)})
+    own.to_csv(directory / "own.csv", index=False)
+
+
+@pytest.mark.timeout(300)
+def test_a_network_is_exported_published_and_scored_as_its_page_shows(
+    stack: Api, workspace: Path
+) -> None:
+    """PyTorch and Keras are too large to be installed for this: their blocks are run where they
+    are. Elsewhere a network of scikit-learn, exported by skl2onnx, stands in for the file that
+    they would have written, and the rest of the page is run with it."""
+    page = DOCS / "how-to/use-a-keras-or-pytorch-model.md"
+    absent = [
+        f"python {library}_net.py" for library in ("torch", "keras") if not find_spec(library)
+    ]
+    write_network(workspace)
+
+    performed = list(perform(page, stack=stack, cwd=workspace, not_run=(*NOT_RUN, *absent)))
+
+    assert len(performed) == 6 - len(absent)
+    assert_as_shown(performed)
 
 
 # --- tables

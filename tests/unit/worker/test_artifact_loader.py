@@ -14,8 +14,11 @@ from shared.errors import ManifestError, ModelLoadError, PublishError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, file_sha256
 from tests.estimators import Echo
-from worker.artifact_loader import first_line, load_artifact
+from tests.onnx_graphs import identity
+from worker.artifact_loader import load_artifact
+from worker.onnx_model import OnnxModel
 from worker.publishing import publish
+from worker.reasons import first_line
 
 X = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
 
@@ -36,6 +39,11 @@ def publish_line(repository: Path, **options: Any) -> Manifest:
 def publish_echo(repository: Path) -> Manifest:
     types = ["tests.estimators.Echo"]
     return publish(Echo().fit(X), name="echo", sample=X, repository=repository, trusted_types=types)
+
+
+def publish_graph(repository: Path) -> Manifest:
+    model = OnnxModel(identity(shape=("rows", 1)))
+    return publish(model, name="graph", sample=X, repository=repository)
 
 
 def load(repository: ModelRepository, manifest: Manifest, *, allow_pickle: bool = False) -> Any:
@@ -101,6 +109,34 @@ def test_joblib_is_refused_unless_pickles_are_allowed(
 
     with pytest.raises(ModelLoadError, match="ROWMILL_ALLOW_PICKLE"):
         load(repository, manifest)
+
+
+def test_a_graph_is_opened(repository: ModelRepository, tmp_path: Path) -> None:
+    manifest = publish_graph(tmp_path)
+
+    assert load(repository, manifest).predict(X).tolist() == [1, 2, 3]
+
+
+def test_a_graph_that_was_changed_is_refused(repository: ModelRepository, tmp_path: Path) -> None:
+    manifest = publish_graph(tmp_path)
+    repository.artifact_path(manifest).write_bytes(identity(shape=("lines", 1)))
+
+    with pytest.raises(ModelLoadError, match="checksum"):
+        load(repository, manifest)
+
+
+def test_what_is_no_graph_is_refused_and_not_run(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    trace = tmp_path / "ran"
+    manifest = replaced(repository, publish_graph(tmp_path), pickle.dumps(Bomb(trace)))
+
+    with pytest.raises(ModelLoadError, match=r"^'graph/1' can't be opened: onnxruntime") as e:
+        load(repository, manifest, allow_pickle=True)
+
+    assert not trace.exists()
+    assert str(tmp_path) not in str(e.value)
+    assert "\n" not in str(e.value)
 
 
 @pytest.mark.parametrize("allow_pickle", [True, False])

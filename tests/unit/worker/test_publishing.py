@@ -20,6 +20,8 @@ from shared.errors import ManifestError, ModelNotFoundError, PublishError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, file_sha256
 from shared.signature import Dtype, Feature, OutputKind
+from tests.onnx_graphs import identity
+from worker.onnx_model import OnnxModel
 from worker.publishing import publish
 from worker.signature_learning import MAX_CATEGORIES, learn_signature
 
@@ -238,6 +240,25 @@ def test_the_manifest_tells_all_about_the_version(tmp_path: Path) -> None:
     assert manifest.artifact.bytes == path.stat().st_size
     assert (manifest.description, manifest.metrics) == ("A line.", {"r2": 1.0})
     assert {"python", "scikit-learn", "skops"} <= set(manifest.libraries)
+
+
+def test_a_graph_is_published_as_it_is(tmp_path: Path) -> None:
+    data = identity(shape=("rows", 1))
+
+    manifest = publish(OnnxModel(data), name="graph", sample=X, repository=tmp_path)
+
+    assert manifest.artifact.format is ArtifactFormat.ONNX
+    assert ModelRepository(tmp_path).artifact_path(manifest).read_bytes() == data
+    assert manifest.artifact.file == "model.onnx"
+    assert manifest.fingerprint == manifest.artifact.sha256
+    assert set(manifest.libraries) == {"python", "onnxruntime", "numpy", "pandas"}
+
+
+def test_an_estimator_is_not_published_as_a_graph(tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match="LinearRegression is no ONNX graph"):
+        publish_line(tmp_path, artifact_format=ArtifactFormat.ONNX)
+
+    assert ModelRepository(tmp_path).names() == []
 
 
 def test_versions_count_up_and_older_ones_stay_as_they_are(tmp_path: Path) -> None:
