@@ -6,6 +6,7 @@ an extra that may be missing.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ TOLERANCE = 1e-6
 """How far a row's sum may be from its prediction, as a share of all that is added up."""
 
 MAX_TRIED_ROWS = 300
+TRIED_AT_ONCE = 10
+MAX_TRIAL_SECONDS = 2.0
+"""Publishing should not last minutes: a large forest takes tens of milliseconds for a row."""
 
 BLOCK_VALUES = 4_000_000
 """How many values that a step gave as a sparse matrix are spread out at a time."""
@@ -119,18 +123,28 @@ def learn_contributions(
     Never raises: a model is published without contributions rather than not at all.
     """
     table = pd.DataFrame(sample).rename(columns=str)[list(signature.feature_names)]
-    tried = table.iloc[np.unique(np.linspace(0, len(table) - 1, MAX_TRIED_ROWS, dtype=np.int64))]
     try:
         model = explainable(estimator, signature)
         if model is None:
             return None
         background = model.means(_given(estimator, table)) if model.is_linear else ()
         explainer = explainer_for(model, signature, background=background)
-        explainer.explain(_given(estimator, tried))
+        _try_out(explainer, estimator, table)
     except Exception as error:  # noqa: BLE001 – models and shap may raise anything
         logger.info("contributions not offered", extra={"reason": first_line(error)})
         return None
     return background
+
+
+def _try_out(explainer: Explainer, estimator: Any, table: pd.DataFrame) -> None:
+    """Explain rows from all over the table. Raises what explaining them raises."""
+    tried = table.iloc[np.unique(np.linspace(0, len(table) - 1, MAX_TRIED_ROWS, dtype=np.int64))]
+    ends_at = time.monotonic() + MAX_TRIAL_SECONDS
+    parts = max(1, len(tried) // TRIED_AT_ONCE)
+    for first in range(parts):
+        explainer.explain(_given(estimator, tried.iloc[first::parts]))
+        if time.monotonic() > ends_at:
+            break
 
 
 def _given(estimator: Any, rows: pd.DataFrame) -> Any:

@@ -31,7 +31,7 @@ from tests.job_steps import JobSteps
 from tests.live_stack import ROOT, environment
 from worker import contributions
 from worker.chunk_runner import ChunkRunner
-from worker.contributions import contribution_columns, learn_contributions
+from worker.contributions import Explainer, contribution_columns, learn_contributions
 from worker.explainable import LINEAR, TREES
 from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
@@ -279,6 +279,25 @@ def test_a_model_that_orders_its_columns_anew_is_not_offered() -> None:
     model = ensemble.HistGradientBoostingRegressor(max_iter=3).fit(sample, INCOME)
 
     assert offered(model, sample) is None
+
+
+def test_a_slow_model_is_tried_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LinearRegression().fit(X, Y)
+    tried: list[int] = []
+    explain = Explainer.explain
+
+    def counted(self: Explainer, rows: Any) -> Any:
+        tried.append(len(rows))
+        return explain(self, rows)
+
+    monkeypatch.setattr(Explainer, "explain", counted)
+    assert offered(model, X) is not None
+    all_rows = sum(tried)
+    tried.clear()
+    monkeypatch.setattr(contributions, "MAX_TRIAL_SECONDS", 0)
+
+    assert offered(model, X) is not None
+    assert (all_rows, sum(tried)) == (300, 10)
 
 
 # --- without shap
