@@ -32,7 +32,7 @@ from tests.live_stack import ROOT, environment
 from worker import contributions
 from worker.chunk_runner import ChunkRunner
 from worker.contributions import Explainer, contribution_columns, learn_contributions
-from worker.explainable import LINEAR, TREES
+from worker.explainable import LINEAR, TREES, explainable
 from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
 from worker.predictor import Prediction, Predictor
@@ -278,7 +278,7 @@ def test_a_model_that_orders_its_columns_anew_is_not_offered() -> None:
     sample = PEOPLE.assign(city=PEOPLE["city"].astype("category"))
     model = ensemble.HistGradientBoostingRegressor(max_iter=3).fit(sample, INCOME)
 
-    assert offered(model, sample) is None
+    assert explainable(model, learn_signature(model, sample)) is None
 
 
 def test_a_slow_model_is_tried_on_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
