@@ -108,7 +108,7 @@ def _outputs(manifest: Manifest, output: OutputKind) -> tuple[OutputColumn, ...]
     outputs = manifest.signature.outputs.get(output)
     if outputs is None:
         offered = ", ".join(manifest.signature.outputs)
-        raise InvalidParameterError("output", output, f"this model offers only {offered}")
+        raise InvalidParameterError("output", output, f"this model offers {offered}")
     return outputs
 
 

@@ -67,7 +67,7 @@ def test_small_tables_are_explained_in_one_request(api: Api) -> None:
 def test_a_model_that_can_not_be_explained_says_what_it_offers(api: Api, model: str) -> None:
     answer = api.submit("x\n6\n", model=model, output="contributions")
 
-    assert_problem(answer, 422, "invalid_parameter", "'contributions'", "offers only predict.")
+    assert_problem(answer, 422, "invalid_parameter", "'contributions'", "offers predict.")
 
 
 def test_what_a_model_was_counted_from_is_no_part_of_what_callers_see(
