@@ -103,7 +103,7 @@ class Submission:
         served = self._resolve(options.model, job_id)
         header = intake.header(max_columns=self.settings.max_columns)
         spec = make_spec(options, served, header, settings=self.settings)
-        speed = self.speeds.recent(spec.model_version_id)
+        speed = self.speeds.of(spec)
         chunks = intake.chunks(lambda: target_rows(speed))
         first_chunk = next(chunks, None)
         if first_chunk is None:
@@ -125,7 +125,7 @@ class Submission:
                 return self._first_job(job, request, body=intake)
             job.append(first_chunk)
             for chunk in chunks:
-                speed = self.speeds.recent(spec.model_version_id)
+                speed = self.speeds.of(spec)
                 job.append(chunk)
             job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
         return Submitted(job=self.store.get(job.id))
@@ -191,7 +191,7 @@ class Submission:
         spec = retry_spec(parent, self.serving.resolve(reference, new_id))
         if not parent.failed:
             raise NothingToRetryError(job_id)
-        speed = self.speeds.recent(spec.model_version_id)
+        speed = self.speeds.of(spec)
         received = hashlib.sha256()
         input_bytes = 0
         failed_bytes = parent.input_bytes * parent.failed // parent.total

@@ -14,6 +14,9 @@ enough that a cancel, a crash or a small job behind it costs under a second."""
 ASSUMED_SPEED = FIRST_CHUNK_ROWS / TARGET_SECONDS
 """Rows a second that chunks are cut for while nobody knows better."""
 
+ASSUMED_EXPLAINED_SPEED = 200.0
+"""The same of rows whose contributions are asked for: some models take 25 ms for one."""
+
 MIN_CHUNK_ROWS = 50
 """A chunk has at least so many rows even for a slow model, or its overhead takes over."""
 

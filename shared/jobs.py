@@ -102,6 +102,13 @@ class JobSpec:
     def model_version_id(self) -> str:
         return f"{self.model_name}/{self.model_version}"
 
+    @property
+    def speed_id(self) -> str:
+        """What speeds are kept by: taking a prediction apart takes many times as long as making it,
+        so chunks that suit the one would not suit the other."""
+        is_explained = self.output is OutputKind.CONTRIBUTIONS
+        return f"{self.model_version_id}/{self.output}" if is_explained else self.model_version_id
+
     def result_bytes(self, rows: int, *, input_bytes: int) -> int:
         """About how much the results of so many rows take, and those of them that fail."""
         outputs = len(self.result_columns) - len(self.carried) - len(("row", "error"))

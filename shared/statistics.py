@@ -38,3 +38,6 @@ class TrainingStatistics(BaseModel):
     rows: Annotated[int, Field(ge=1)]
     features: tuple[FeatureStatistics, ...]
     """In the order of the signature's features."""
+    background: tuple[float, ...] = ()
+    """Means of what the final estimator of a linear model gets, from which contributions are
+    counted; empty where there is no need."""

@@ -128,7 +128,7 @@ class ChunkRunner:
             self._record_speed(lease, result.succeeded, seconds)
 
     def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
-        model = lease.spec.model_version_id
+        model = lease.spec.speed_id
         is_first = model not in self.has_run
         self.has_run.add(model)
         if rows < MIN_MEASURED_ROWS:

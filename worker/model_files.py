@@ -20,15 +20,15 @@ def read_estimator(
 ) -> Any:
     """The fitted model in a .joblib, .pkl, .skops or .onnx file.
 
-    A pickle runs code when it is opened, so it must be the caller's own. `classes` names those of an
-    ONNX file that does not name them itself. Raises PublishError.
+    A pickle runs code when it is opened, so it must be the caller's own. `classes` names those of
+    an ONNX file that does not name them itself. Raises PublishError.
     """
     try:
         with warnings.catch_warnings():
             # It would be published as a model of this version, which it is not.
             warnings.simplefilter("error", InconsistentVersionWarning)
             if path.suffix.lower() == ".onnx":
-                return OnnxModel.read(path, classes)
+                return OnnxModel.read(path, classes=classes)
             return _read(path, trusted_types)
     except PublishError:
         raise

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
+from worker.contributions import Explainer, load_explainer
 from worker.nameless import without_names
 from worker.reasons import first_line
 
@@ -54,8 +56,11 @@ class Predictor:
 
         `features`: n rows, columns named and ordered by the signature. If the model raises, the
         rows are halved until the guilty ones are found: about 2·k·log2(n) calls for k of them.
-        `check` is called between these steps; what it raises ends the search.
+        `check` is called between these steps; what it raises ends the search. Raises
+        ModelLoadError if the model can't be explained here and is to be.
         """
+        if output is OutputKind.CONTRIBUTIONS:
+            _ = self._explainer  # not row by row: none could have one without it
         columns = self.manifest.signature.outputs[output]
         parts: list[tuple[int, Columns]] = []
         refusals: list[Refusal] = []
@@ -78,13 +83,22 @@ class Predictor:
         """Like `predict`, but for all rows or none: raises whatever the model raises."""
         return self._columns(features, output, self.manifest.signature.outputs[output])
 
+    @cached_property
+    def _explainer(self) -> Explainer:
+        """Made when it is first asked for: in the process that scores, never before it is forked,
+        and only where it is needed. It takes seconds and memory for a large forest."""
+        return load_explainer(self._estimator, self.manifest)
+
     def _columns(
         self, features: pd.DataFrame, output: OutputKind, columns: Sequence[OutputColumn]
     ) -> Columns:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
         # A model may write into what it gets, and the rows may be needed once more.
         X = _table(features) if self._takes_names else _array(features)
-        values = outputs.call(self._estimator, output, X)
+        if output is OutputKind.CONTRIBUTIONS:
+            values = self._explainer.explain(X)
+        else:
+            values = outputs.call(self._estimator, output, X)
         if values.shape[0] != len(features) or values.size != len(features) * len(columns):
             raise ValueError(f"{output} gave shape {values.shape} for {len(features)} rows")
         arrays = values.reshape(len(features), len(columns)).T

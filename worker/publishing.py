@@ -16,6 +16,8 @@ from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
+from shared.signature import OutputKind
+from worker.contributions import contribution_columns, learn_contributions
 from worker.onnx_model import OnnxModel
 from worker.signature_learning import learn_signature
 from worker.training_statistics import learn_statistics
@@ -58,6 +60,12 @@ def publish(
     """
     signature = learn_signature(estimator, sample, output_names=output_names)
     statistics = learn_statistics(sample, signature)
+    background = learn_contributions(estimator, sample, signature)
+    if background is not None:
+        # The last: never what is asked for by default.
+        outputs = signature.outputs | {OutputKind.CONTRIBUTIONS: contribution_columns(signature)}
+        signature = signature.model_copy(update={"outputs": outputs})
+        statistics = statistics.model_copy(update={"background": background})
     is_graph = isinstance(estimator, OnnxModel)
     fingerprint = estimator.sha256 if is_graph else joblib.hash(estimator)
     artifact_format = ArtifactFormat.ONNX if is_graph else artifact_format

@@ -55,7 +55,8 @@ class _Trial:
         self._takes_names = hasattr(estimator, "feature_names_in_")
 
     def call(self, output: OutputKind, rows: pd.DataFrame) -> npt.NDArray[Any]:
-        X = rows if self._takes_names else rows.to_numpy()
+        # A model may write into what it gets.
+        X = rows.copy() if self._takes_names else rows.to_numpy(copy=True)
         return outputs.call(self.estimator, output, X)
 
     def accepts(self, rows: pd.DataFrame, output: OutputKind) -> bool:

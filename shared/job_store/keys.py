@@ -48,7 +48,8 @@
 |                       |         | bring, in all and by job; drain      |              |         |
 |                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
-| speeds                | hash    | name/version → rows/s, smoothed      | a month      | workers |
+| speeds                | hash    | name/version, or that and            | a month      | workers |
+|                       |         | `/contributions` → rows/s, smoothed  |              |         |
 | models                | hash    | worker → what it makes of model      | sweep        | workers |
 |                       |         | versions, JSON                       |              |         |
 | serving               | hash    | model reference → version that a     | stays        | workers |

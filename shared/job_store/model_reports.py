@@ -134,10 +134,12 @@ class ModelReports:
             counts, speeds = pipe.execute()
         found: dict[str, dict[str, float]] = {}
         for name, count in counts.items():
-            version_id, _, what = text(name).partition(" ")
-            found.setdefault(version_id, {})[what] = int(count)
+            record, _, what = text(name).partition(" ")
+            used = found.setdefault(_version_id(record), {})
+            used[what] = used.get(what, 0) + int(count)
         for name, speed in speeds.items():
-            found.setdefault(text(name), {})["rows_per_second"] = float(speed)
+            if text(name) == _version_id(text(name)):
+                found.setdefault(text(name), {})["rows_per_second"] = float(speed)
         return {version_id: _USAGE.validate_python(counts) for version_id, counts in found.items()}
 
     def count_comparison(self, found: Comparison) -> None:
@@ -161,6 +163,11 @@ class ModelReports:
             pair, _, what = text(name).rpartition(" ")
             found.setdefault(pair, {})[what] = float(value)
         return [_comparison(pair, sums) for pair, sums in sorted(found.items())]
+
+
+def _version_id(recorded: str) -> str:
+    """The version that a record is about, whatever was asked of it: see `JobSpec.speed_id`."""
+    return "/".join(recorded.split("/")[:2])
 
 
 def _comparison(pair: str, sums: Mapping[str, float]) -> Comparison:

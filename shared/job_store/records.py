@@ -54,7 +54,7 @@ def new_record(
     fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
         "terms": " ".join(map(str, lasting)),
-        "model": spec.model_version_id,
+        "model": spec.speed_id,
         "lane": terms.lane,
         "caller": terms.caller,
     }

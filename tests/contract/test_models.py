@@ -74,6 +74,14 @@ def test_the_signature_says_what_a_model_can_be_asked_for(api: Api) -> None:
             {"name": "proba_go", "dtype": "float64"},
             {"name": "proba_stay", "dtype": "float64"},
         ],
+        "decision_function": [{"name": "decision", "dtype": "float64"}],
+        "contributions": [
+            {"name": "prediction", "dtype": "float64"},
+            {"name": "base_value", "dtype": "float64"},
+            {"name": "contribution_age", "dtype": "float64"},
+            {"name": "contribution_city", "dtype": "float64"},
+            {"name": "contribution_member", "dtype": "float64"},
+        ],
     }
 
 

@@ -14,7 +14,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from shared.errors import ManifestError, ModelNotFoundError, PublishError
 from shared.manifest import ArtifactFormat, Manifest
@@ -387,3 +387,15 @@ def test_a_repository_that_is_not_there_is_empty(tmp_path: Path) -> None:
     repository = ModelRepository(tmp_path / "nowhere")
 
     assert (repository.names(), repository.newest()) == ([], [])
+
+
+def test_a_model_that_works_in_place_leaves_the_sample_as_it_was() -> None:
+    sample = pd.DataFrame(np.arange(8.0).reshape(4, 2), columns=["a", "b"])
+    model = make_pipeline(StandardScaler(copy=False), LinearRegression())
+    model.fit(sample.copy(), range(4))
+    before = sample.copy()
+
+    signature = learn_signature(model, sample)
+
+    assert sample.equals(before)
+    assert (signature.features[0].minimum, signature.features[0].maximum) == (0, 6)
