@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 
 
 class Echo(RegressorMixin, BaseEstimator):
@@ -49,6 +49,23 @@ class Describing(Echo):
     def predict(self, X: pd.DataFrame) -> np.ndarray:
         texts = [f"a {text}" for text in X.iloc[:, 0]]
         return np.array([[text, len(text) / 10] for text in texts], dtype=object)
+
+
+class Ratio(TransformerMixin, BaseEstimator):
+    """As in many notebooks: takes a table and remembers nothing of it."""
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> "Ratio":  # noqa: ARG002
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.assign(ratio=X["a"] / (1 + X["b"]))
+
+
+class Notes(Ratio):
+    """Takes a column of texts out of a table."""
+
+    def transform(self, X: pd.DataFrame) -> pd.Series:
+        return X["note"]
 
 
 class Deadly(Echo):

@@ -19,6 +19,7 @@ from shared.errors import ModelLoadError
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, Signature
 from worker.explainable import Explainable, Floats, explainable
+from worker.inputs import form_for
 from worker.reasons import first_line
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def learn_contributions(
         model = explainable(estimator, signature)
         if model is None:
             return None
-        background = model.means(_given(estimator, table)) if model.is_linear else ()
+        background = model.means(form_for(estimator)(table)) if model.is_linear else ()
         explainer = explainer_for(model, signature, background=background)
         _try_out(explainer, estimator, table)
     except Exception as error:  # noqa: BLE001 – models and shap may raise anything
@@ -141,15 +142,11 @@ def _try_out(explainer: Explainer, estimator: Any, table: pd.DataFrame) -> None:
     tried = table.iloc[np.unique(np.linspace(0, len(table) - 1, MAX_TRIED_ROWS, dtype=np.int64))]
     ends_at = time.monotonic() + MAX_TRIAL_SECONDS
     parts = max(1, len(tried) // TRIED_AT_ONCE)
+    form = form_for(estimator)
     for first in range(parts):
-        explainer.explain(_given(estimator, tried.iloc[first::parts]))
+        explainer.explain(form(tried.iloc[first::parts]))
         if time.monotonic() > ends_at:
             break
-
-
-def _given(estimator: Any, rows: pd.DataFrame) -> Any:
-    """A copy, which a model may write into."""
-    return rows.copy() if hasattr(estimator, "feature_names_in_") else rows.to_numpy(copy=True)
 
 
 def load_explainer(estimator: Any, manifest: Manifest) -> Explainer:

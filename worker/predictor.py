@@ -13,6 +13,7 @@ from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
 from worker.contributions import Explainer, load_explainer
+from worker.inputs import form_for
 from worker.nameless import without_names
 from worker.reasons import first_line
 
@@ -44,7 +45,7 @@ class Predictor:
 
     def __init__(self, estimator: Any, manifest: Manifest, *, warning: str = "") -> None:
         self._estimator = without_names(estimator, manifest.signature)
-        self._takes_names = _takes_names(self._estimator)
+        self._form = form_for(self._estimator)
         self.manifest = manifest
         self.warning = warning
         """What who gets its predictions should know; empty as a rule."""
@@ -94,7 +95,7 @@ class Predictor:
     ) -> Columns:
         """One array per output column, in its dtype. Raises whatever the estimator raises."""
         # A model may write into what it gets, and the rows may be needed once more.
-        X = _table(features) if self._takes_names else _array(features)
+        X = self._form(features)
         if output is OutputKind.CONTRIBUTIONS:
             values = self._explainer.explain(X)
         else:
@@ -106,27 +107,6 @@ class Predictor:
             array.astype(_NUMPY_TYPES[column.dtype])
             for array, column in zip(arrays, columns, strict=True)
         ]
-
-
-def _takes_names(estimator: Any) -> bool:
-    """Whether it was fitted on named columns. A pipeline may pass them through to a later step."""
-    steps = (step for _, step in getattr(estimator, "steps", ()))
-    first = next((step for step in steps if step not in (None, "passthrough")), estimator)
-    return any(hasattr(part, "feature_names_in_") for part in (estimator, first))
-
-
-def _table(features: pd.DataFrame) -> pd.DataFrame:
-    """A copy in which each column has its own memory, as pandas reads a table: what a model makes
-    of several columns is an array that it may write into."""
-    columns = {name: features[name].copy() for name in features}
-    return pd.DataFrame(columns, index=features.index, copy=False)
-
-
-def _array(features: pd.DataFrame) -> npt.NDArray[Any]:
-    """An array that the model may write into. One that is read-only is the table's own."""
-    values = features.to_numpy()
-    # In the same order in memory, on which the last bits of a linear model may depend.
-    return values if values.flags.writeable else values.copy(order="K")
 
 
 def _joined(parts: list[tuple[int, Columns]], refusals: list[Refusal], width: int) -> Prediction:

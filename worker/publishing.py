@@ -10,6 +10,7 @@ from typing import Any
 import joblib
 import pandas as pd
 import skops.io
+from skops.io.exceptions import UnsupportedTypeException
 
 from shared.errors import PublishError
 from shared.manifest import Artifact, ArtifactFormat, Manifest
@@ -18,6 +19,7 @@ from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
 from shared.signature import OutputKind
 from worker.contributions import contribution_columns, learn_contributions
+from worker.fingerprint import fingerprint
 from worker.onnx_model import OnnxModel
 from worker.signature_learning import learn_signature
 from worker.training_statistics import learn_statistics
@@ -67,7 +69,7 @@ def publish(
         signature = signature.model_copy(update={"outputs": outputs})
         statistics = statistics.model_copy(update={"background": background})
     is_graph = isinstance(estimator, OnnxModel)
-    fingerprint = estimator.sha256 if is_graph else joblib.hash(estimator)
+    identity = estimator.sha256 if is_graph else fingerprint(estimator)
     artifact_format = ArtifactFormat.ONNX if is_graph else artifact_format
     libraries = ONNX_LIBRARIES if is_graph else LIBRARIES
 
@@ -83,7 +85,7 @@ def publish(
             metrics=dict(metrics or {}),
             libraries={"python": platform.python_version()}
             | {library: version(library) for library in libraries},
-            fingerprint=fingerprint,
+            fingerprint=identity,
         )
 
     editor = RepositoryEditor(ModelRepository(repository or own_repository()))
@@ -121,7 +123,14 @@ def _write(
     if artifact_format is ArtifactFormat.JOBLIB:
         joblib.dump(estimator, path)
         return ()
-    skops.io.dump(estimator, path)
+    try:
+        skops.io.dump(estimator, path)
+    except UnsupportedTypeException as error:
+        raise PublishError(
+            f"skops can't write this model: {error} It can be published as joblib "
+            "(--format joblib, artifact_format=ArtifactFormat.JOBLIB), which is a pickle: workers "
+            "open it only with ROWMILL_ALLOW_PICKLE=true."
+        ) from error
     held = sorted(skops.io.get_untrusted_types(file=path))
     unknown = [t for t in held if t not in trusted and t.split(".")[0] not in TRUSTED_PACKAGES]
     if unknown:

@@ -10,6 +10,7 @@ import pandas as pd
 from shared.errors import PublishError, quoted
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
 from worker import outputs
+from worker.inputs import as_table, form_for
 
 MAX_CATEGORIES = 1000
 """A text column with more different values is free text, not a category."""
@@ -52,19 +53,34 @@ class _Trial:
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
-        self._takes_names = hasattr(estimator, "feature_names_in_")
+        self._form = form_for(estimator)
 
     def call(self, output: OutputKind, rows: pd.DataFrame) -> npt.NDArray[Any]:
-        # A model may write into what it gets.
-        X = rows.copy() if self._takes_names else rows.to_numpy(copy=True)
-        return outputs.call(self.estimator, output, X)
+        """Raises what the estimator raises; ValueError where the workers could not use it."""
+        values = outputs.call(self.estimator, output, self._form(rows))
+        if values.ndim not in (1, 2) or len(values) != len(rows) or not values.size:
+            raise ValueError(f"{output} gives shape {values.shape} for {len(rows)} rows")
+        return values
+
+    def attempt(self, output: OutputKind, rows: pd.DataFrame) -> npt.NDArray[Any] | None:
+        """None if the estimator does not take the rows."""
+        try:
+            return self.call(output, rows)
+        except Exception:  # noqa: BLE001 – an estimator may refuse with anything
+            return None
 
     def accepts(self, rows: pd.DataFrame, output: OutputKind) -> bool:
-        try:
-            self.call(output, rows)
-        except Exception:  # noqa: BLE001 – an estimator may refuse with anything
-            return False
-        return True
+        return self.attempt(output, rows) is not None
+
+    def reason(self, error: Exception) -> str:
+        """Why the sample can't be scored, and what may be wrong with it."""
+        said = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}."
+        if self._form is as_table:
+            return said
+        return (
+            f"{said} The model knows no names of columns: the sample must hold what it was fitted "
+            "on and nothing else, in the same order."
+        )
 
 
 def _outputs(
@@ -75,22 +91,29 @@ def _outputs(
     if not offered:
         raise PublishError(
             f"{type(trial.estimator).__name__} has neither predict nor transform, so it can't "
-            "score rows that it was not fitted on."
+            f"score rows that it was not fitted on.{_missing_reason(trial.estimator)}"
         )
     main = offered[0]
     try:
         values = trial.call(main, sample)
     except Exception as error:  # and here, too
-        raise PublishError(f"The model can't score its sample: {error}") from error
-    if values.ndim > 2 or len(values) != len(sample):
-        raise PublishError(f"{main} gives shape {values.shape} for {len(sample)} rows.")
+        raise PublishError(f"The model can't score its sample. {trial.reason(error)}") from error
     main_names = names or _names(trial.estimator, main, _width(values))
     yield main, _columns(values, main_names)
     for output in offered[1:]:
-        if trial.accepts(sample.iloc[:1], output):
-            values = trial.call(output, sample)
-            found = _names(trial.estimator, output, _width(values), targets=main_names)
-            yield output, _columns(values, found)
+        further = trial.attempt(output, sample)
+        if further is not None:
+            found = _names(trial.estimator, output, _width(further), targets=main_names)
+            yield output, _columns(further, found)
+
+
+def _missing_reason(estimator: Any) -> str:
+    """What scikit-learn says where an estimator has `predict` in other settings alone."""
+    try:
+        estimator.predict  # noqa: B018
+    except AttributeError as error:
+        return f" {str(error.__cause__).rstrip('.')}." if error.__cause__ else ""
+    return ""
 
 
 def _width(values: npt.NDArray[Any]) -> int:
@@ -101,7 +124,8 @@ def _names(
     estimator: Any, output: OutputKind, width: int, *, targets: Sequence[str] = ()
 ) -> list[str]:
     """Names of the columns of an output. `targets`: those of `predict`."""
-    labels = list(getattr(estimator, "classes_", ()))
+    known = getattr(estimator, "classes_", None)  # of a TargetEncoder it may be None
+    labels = [] if known is None else list(known)
     has_targets = any(np.ndim(label) for label in labels)
     stem = {
         OutputKind.PREDICT: "prediction",
