@@ -18,6 +18,7 @@ from rowmill.errors import JobFailedError
 from rowmill.jobs import GOOD_END_STATUSES, Job, job_from_json
 from rowmill.models import Model, model_from_json
 from rowmill.polling import HOLD_SECONDS, Clock, OnProgress, Sighting, wait_for_end
+from rowmill.served import wait_until_served
 from rowmill.transport import Transport, parsed, retry_after_seconds
 from rowmill.uploads import OnSent, Source, is_gzip, opened
 
@@ -151,6 +152,16 @@ class Client:
         """One model with its versions and signature. Raises `ProblemError` if there is none."""
         answer = self._transport.fetch("GET", f"/models/{quote(name, safe='')}")
         return parsed(answer, model_from_json)
+
+    def wait_until_served(self, reference: str, *, timeout: float = math.inf) -> Model:
+        """The model, once jobs get the version that a name, name@alias or name:version means.
+
+        Survives a server that is away. Raises `VersionFailedError`, and `VersionWaitError` after
+        `timeout` seconds.
+        """
+        return wait_until_served(
+            lambda: self.model(reference), reference, clock=self._clock, timeout_seconds=timeout
+        )
 
     def close(self) -> None:
         """Closes the connections."""

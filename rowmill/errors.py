@@ -6,6 +6,8 @@ RowmillError
 ├── TransportError         there is no (whole) answer
 ├── JobFailedError         the job ended as `failed` or `cancelled`
 ├── WaitTimeoutError       the job didn't end in the time given; also a `TimeoutError`
+├── VersionFailedError     the workers can't use a model version
+├── VersionWaitError       a model version isn't served in the time given; also a `TimeoutError`
 ├── SourceError            the input can't be read
 ├── OutputError            the results can't be written
 └── InvalidUrlError        the server's URL can't be one
@@ -85,6 +87,24 @@ class WaitTimeoutError(RowmillError, TimeoutError):
         super().__init__(
             f"Job {job_id} hasn't ended in {timeout_seconds:g} s and goes on;"
             f" see 'rowmill status {job_id}'."
+        )
+
+
+class VersionFailedError(RowmillError):
+    """The workers can't use a model version; what served before goes on serving."""
+
+    def __init__(self, name: str, version: str, reason: str) -> None:
+        super().__init__(f"Version '{version}' of '{name}' can't serve: {reason}")
+
+
+class VersionWaitError(RowmillError, TimeoutError):
+    """A model version isn't served in the time given; it may be later."""
+
+    def __init__(self, reference: str, state: str, timeout_seconds: float) -> None:
+        hint = "point an alias at it" if state == "untried" else "look again"
+        super().__init__(
+            f"'{reference}' isn't served after {timeout_seconds:g} s: its version is {state};"
+            f" {hint}, or see the workers' logs."
         )
 
 

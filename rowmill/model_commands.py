@@ -48,7 +48,8 @@ def _unavailable(name: str, *, missing: str) -> click.Command:
         raise click.ClickException(f"no module '{missing}'; run: pip install 'rowmill[worker]'")
 
     hint = "Not available here: it needs what a worker needs."
-    return click.Command(name, callback=fail, help=hint)
+    anything = {"allow_extra_args": True, "ignore_unknown_options": True}
+    return click.Command(name, callback=fail, help=hint, context_settings=anything)
 
 
 @click.group(cls=ModelsGroup, invoke_without_command=True)
@@ -72,12 +73,27 @@ def list_models(client: Client, *, is_json: bool) -> None:
 
 @models.command("show")
 @click.argument("reference", metavar="NAME")
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="First wait until jobs get this version, for so long at most; exit code 1 if it fails.",
+)
 @json_option
 @click.pass_obj
-def show_model(client: Client, reference: str, *, is_json: bool) -> None:
+def show_model(
+    client: Client, reference: str, *, wait_seconds: float | None, is_json: bool
+) -> None:
     """Show a model of the server: its input columns, and how each version does.
 
     NAME may be name@alias or name:version, too.
+
+    \b
+    rowmill models show churn:2 --wait 60    in a pipeline, behind 'publish'
     """
-    model = client.model(reference)
+    if wait_seconds is None:
+        model = client.model(reference)
+    else:
+        model = client.wait_until_served(reference, timeout=wait_seconds)
     show(model.document, model_text(model), is_json=is_json)

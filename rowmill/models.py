@@ -41,6 +41,24 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How a shadow's predictions differ from those that were given, over the same rows."""
+
+    version: str
+    shadow: str
+    output: str
+    rows: int
+    agreement: float | None
+    mean_absolute_difference: float | None
+
+    def __str__(self) -> str:
+        same = "" if self.agreement is None else f", {self.agreement:.2%} the same"
+        difference = self.mean_absolute_difference
+        mean = "" if difference is None else f", {difference:.4g} apart on average"
+        return f"{self.shadow} with {self.version} ({self.output}): {self.rows:,} rows{same}{mean}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A named model: its versions, oldest first, and what the one that serves takes and gives."""
 
@@ -51,6 +69,7 @@ class Model:
     latest: str
     aliases: Mapping[str, str]
     """The version of each, with its weight or that it is a shadow."""
+    comparisons: tuple[Comparison, ...]
     description: str
     metrics: Mapping[str, object]
     features: tuple[Feature, ...]
@@ -70,6 +89,7 @@ def model_from_json(document: Any) -> Model:
         versions=tuple(map(_version, document["versions"])),
         latest=document["latest"],
         aliases={name: _target(alias) for name, alias in document["aliases"].items()},
+        comparisons=tuple(map(_comparison, document["comparisons"])),
         description=document["description"],
         metrics=document["metrics"],
         features=tuple(
@@ -86,7 +106,7 @@ def model_from_json(document: Any) -> Model:
     )
 
 
-# `Any` in both: JSON as it came.
+# `Any` in these: JSON as it came.
 def _version(document: Any) -> Version:
     error = document["error"]
     return Version(
@@ -96,6 +116,17 @@ def _version(document: Any) -> Version:
         jobs=document["jobs"],
         rows=document["rows"],
         error_rate=document["error_rate"],
+    )
+
+
+def _comparison(document: Any) -> Comparison:
+    return Comparison(
+        version=document["version"],
+        shadow=document["shadow"],
+        output=document["output"],
+        rows=document["rows"],
+        agreement=document["agreement"],
+        mean_absolute_difference=document["mean_absolute_difference"],
     )
 
 

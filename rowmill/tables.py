@@ -47,6 +47,7 @@ def model_text(model: Model) -> str:
         ("described", f"version {model.version}"),
         ("aliases", _aliases(model)),
         *(("version", str(version)) for version in model.versions),
+        *(("compared", str(found)) for found in model.comparisons),
         *((f"metric {name}", str(value)) for name, value in model.metrics.items()),
         ("outputs", ", ".join(model.outputs)),
         *(("feature", str(feature)) for feature in model.features),

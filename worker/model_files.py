@@ -1,4 +1,4 @@
-"""Reads a model from a file that its maker has saved, to be published."""
+"""Reads what a model is published from: the file that its maker has saved, and a sample of rows."""
 
 import warnings
 from collections.abc import Sequence
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pandas as pd
 import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
-from shared.errors import PublishError
+from shared.errors import ModelError, PublishError
 from worker.onnx_model import OnnxModel
 
 PICKLES = frozenset({".joblib", ".pkl", ".pickle"})
@@ -21,7 +22,7 @@ def read_estimator(
     """The fitted model in a .joblib, .pkl, .skops or .onnx file.
 
     A pickle runs code when it is opened, so it must be the caller's own. `classes` names those of
-    an ONNX file that does not name them itself. Raises PublishError.
+    an ONNX file that does not name them itself. Raises ModelError.
     """
     try:
         with warnings.catch_warnings():
@@ -30,8 +31,18 @@ def read_estimator(
             if path.suffix.lower() == ".onnx":
                 return OnnxModel.read(path, classes=classes)
             return _read(path, trusted_types)
-    except PublishError:
+    except ModelError:
         raise
+    except InconsistentVersionWarning as warning:
+        raise PublishError(
+            f"{path.name} was saved by scikit-learn {warning.original_sklearn_version}, and this "
+            f"is {warning.current_sklearn_version}; train it again under this one."
+        ) from warning
+    except (AttributeError, ImportError) as error:
+        raise PublishError(
+            f"{path.name} needs what can't be imported here: {error}. Its classes and functions "
+            "must be in modules that the workers can import, too, not in the script that made it."
+        ) from error
     except Exception as error:  # a foreign file and its classes may raise anything
         raise PublishError(
             f"{path.name} can't be opened: {type(error).__name__}: {error}"
@@ -56,3 +67,21 @@ def _trusted(path: Path, trusted_types: Sequence[str]) -> list[str]:
             "then name each with --trust."
         )
     return held
+
+
+def read_sample(path: Path, estimator: Any) -> pd.DataFrame:
+    """The columns of a CSV that a model was fitted on, in its order; all where it knows no names.
+
+    Raises PublishError.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise PublishError(f"The sample {path.name} can't be read: {error}") from error
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", table.columns)]
+    if missing := [name for name in names if name not in table]:
+        raise PublishError(
+            f"The sample {path.name} lacks columns of the model: {', '.join(missing)}; it has: "
+            f"{', '.join(table.columns)}."
+        )
+    return table[names]

@@ -1,5 +1,6 @@
 """Puts a fitted estimator into the model repository with a signature learned from a sample."""
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pandas as pd
 import skops.io
 from skops.io.exceptions import UnsupportedTypeException
 
-from shared.errors import PublishError
+from shared.errors import PublishError, quoted
 from shared.manifest import Artifact, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
@@ -60,6 +61,11 @@ def publish(
     `trusted_types` names classes in a skops artifact that are not scikit-learn's own, numpy's or
     scipy's. `output_names` names the columns of a multi-output `predict`. Raises PublishError.
     """
+    for metric, value in (metrics or {}).items():
+        if not math.isfinite(value):
+            raise PublishError(
+                f"The metric {quoted(metric)} is {value}; give a number or leave it."
+            )
     signature = learn_signature(estimator, sample, output_names=output_names)
     statistics = learn_statistics(sample, signature)
     background = learn_contributions(estimator, sample, signature)
@@ -103,7 +109,7 @@ def own_repository() -> Path:
     if not path.is_dir():
         raise PublishError(
             f"There is no model repository at {path.absolute()}; run this from the root of the "
-            "project, set ROWMILL_MODELS_DIR or pass repository=."
+            "project, set ROWMILL_MODELS_DIR or name it (--repository, repository=)."
         )
     return path
 
@@ -136,6 +142,6 @@ def _write(
     if unknown:
         raise PublishError(
             f"The model holds types of other packages: {', '.join(unknown)}. "
-            "If you trust them, name them in trusted_types."
+            "If you trust them, name them in trusted_types (--trust)."
         )
     return tuple(held)

@@ -1,116 +1,149 @@
 """Commands of `rowmill models` that change a model repository on this machine's disk.
 
 The command line knows them by their entry points (`rowmill.models` in `pyproject.toml`): it speaks
-HTTP and imports nothing of what they need.
+HTTP and imports nothing of what they need. Exit codes: 0 good, 1 failed, 2 wrong usage.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-import pandas as pd
 
-from shared.aliases import Alias
-from shared.errors import ManifestError, ModelError, PublishError
+from shared.aliases import Alias, Aliases
+from shared.errors import ManifestError
 from shared.job_store.model_reports import VersionReport
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, Reference
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
-from worker.model_files import read_estimator
+from worker.command_options import (
+    FILE,
+    check_alias_names,
+    json_option,
+    parse_metrics,
+    repository_option,
+)
+from worker.command_output import one_line_errors, show
+from worker.model_files import read_estimator, read_sample
 from worker.model_loader import ModelLoader
 from worker.model_trial import failure, try_apart, try_version
 from worker.publishing import own_repository
 from worker.publishing import publish as publish_estimator
 
-Command = TypeVar("Command", bound=Callable[..., None])
-
-repository_option = click.option(
-    "--repository",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The model repository.  [default: ROWMILL_MODELS_DIR, else ./models]",
-)
-_METRIC = re.compile(r"(?P<name>[^=]+)=(?P<value>.+)")
-
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--name", required=True, help="The model that it is a version of.")
 @click.option(
-    "--sample",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV of rows as it was trained on, best all of them.",
+    "--sample", required=True, type=FILE, help="CSV of rows as it was trained on, best all of them."
 )
 @click.option("--description", default="", help="What the model is, in a line.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="How good it is.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    callback=parse_metrics,
+    help="How good it is.",
+)
+@click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    callback=check_alias_names,
+    help="Point this alias at the version, too; a weight that it has stays.",
+)
 @click.option("--output-name", "output_names", multiple=True, help="Names the columns of predict.")
 @click.option(
     "--trust",
     "trusted_types",
     multiple=True,
     metavar="TYPE",
-    help="A class that a .skops file may hold.",
+    help="A class of another package than scikit-learn that the model holds.",
 )
 @click.option("--class", "classes", multiple=True, help="Names a class of an ONNX file, in order.")
 @click.option(
     "--format",
     "artifact_format",
-    type=click.Choice([ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB]),
-    default=ArtifactFormat.SKOPS,
+    # Of the members of an enumeration click would take the names.
+    type=click.Choice([str(ArtifactFormat.SKOPS), str(ArtifactFormat.JOBLIB)]),
+    callback=lambda _context, _option, value: ArtifactFormat(value),
+    default=str(ArtifactFormat.SKOPS),
     show_default=True,
     help="How a scikit-learn model is kept; an ONNX file stays one.",
 )
 @repository_option
+@json_option
 def publish(
     *,
     file: Path,
+    name: str,
     sample: Path,
-    metrics: Sequence[str],
+    aliases: Sequence[str],
     repository: Path | None,
     trusted_types: Sequence[str],
     classes: Sequence[str],
-    **options: Any,  # name, description, output_names, artifact_format, as `publish` takes them
+    is_json: bool,
+    **options: Any,  # description, metrics, output_names, artifact_format, as `publish` takes them
 ) -> None:
     """Publish FILE (.joblib, .pkl, .skops or .onnx) as the next version of a model.
 
-    A .joblib or .pkl file runs code when it is opened: publish only files that you made. Publishing
-    the same model once more changes nothing.
+    \b
+    rowmill models publish model.joblib --name churn --sample sample.csv
+
+    A .joblib or .pkl file runs code when it is opened: publish only files that you made. Columns of
+    the sample that the model does not know are left out. Publishing the same model once more
+    changes nothing.
     """
-    with _one_line_errors():
-        home = repository or own_repository()
-        before = ModelRepository(home).versions(options["name"])
+    with one_line_errors(), _modules_of_this_directory():
+        home = _repository(repository)
+        before = home.versions(name)
         estimator = read_estimator(file, trusted_types=trusted_types, classes=classes)
         manifest = publish_estimator(
             estimator,
-            sample=_sample(sample, estimator),
-            repository=home,
-            metrics=dict(map(_metric, metrics)),
+            name=name,
+            sample=read_sample(sample, estimator),
+            repository=home.root,
             trusted_types=trusted_types,
             **options,
         )
-    is_known = manifest.version in before
-    click.echo(f"{'unchanged' if is_known else 'published'} {manifest.version_id}")
+        there_are = _point(home, manifest, aliases)
+    what = "unchanged" if manifest.version in before else "published"
+    document = {
+        "name": name,
+        "version": manifest.version,
+        "status": what,
+        "sha256": manifest.artifact.sha256,
+        "aliases": there_are.of(manifest.version),
+    }
+    lines = [(f"{what} {manifest.version_id}",)]
+    lines += [(f"{name}@{alias} → {manifest.version}",) for alias in aliases]
+    show(document, lines, is_json=is_json)
 
 
-def _metric(text: str) -> tuple[str, float]:
-    match = _METRIC.fullmatch(text)
+def _point(repository: ModelRepository, manifest: Manifest, aliases: Sequence[str]) -> Aliases:
+    """Move aliases to a version and return all that there are now."""
+    editor = RepositoryEditor(repository)
+    known = repository.aliases(manifest.name)
+    for alias in aliases:
+        before = known.root.get(alias, Alias(version=manifest.version))
+        target = before.model_copy(update={"version": manifest.version})
+        known = editor.set_alias(manifest.name, alias, target)
+    return known
+
+
+@contextmanager
+def _modules_of_this_directory() -> Iterator[None]:
+    """Lets a model hold classes of modules here, where workers are started, too."""
+    here = str(Path.cwd())
+    sys.path.append(here)
     try:
-        return match["name"], float(match["value"])  # type: ignore[index]
-    except (TypeError, ValueError) as error:
-        raise click.BadParameter(f"'{text}' is not like r2=0.93.", param_hint="--metric") from error
-
-
-def _sample(path: Path, estimator: Any) -> pd.DataFrame:
-    """The columns of a table that the model was fitted on; all if it does not know."""
-    table = pd.read_csv(path)
-    names = [str(name) for name in getattr(estimator, "feature_names_in_", table.columns)]
-    if missing := [name for name in names if name not in table]:
-        raise PublishError(f"The sample lacks columns of the model: {', '.join(missing)}.")
-    return table[names]
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 @click.command()
@@ -121,6 +154,7 @@ def _sample(path: Path, estimator: Any) -> pd.DataFrame:
 @click.option("--shadow", is_flag=True, help="Only compare it with the versions that answer.")
 @click.option("--remove", "is_removed", is_flag=True, help="Take the alias away.")
 @repository_option
+@json_option
 def alias(
     *,
     name: str,
@@ -130,18 +164,23 @@ def alias(
     shadow: bool,
     is_removed: bool,
     repository: Path | None,
+    is_json: bool,
 ) -> None:
-    """Point ALIAS of model NAME at VERSION, or take it away."""
-    if is_removed == (version is not None):
+    """Point ALIAS of model NAME at VERSION, or take it away; prints all aliases there are now.
+
+    \b
+    rowmill models alias churn champion 1               what jobs get that name only the model
+    rowmill models alias churn challenger 2 --shadow    compared, and answers nobody
+    rowmill models alias churn canary 2 --weight 0.05   gets five of a hundred jobs
+    rowmill models alias churn canary --remove
+    """
+    if is_removed == (version is not None) or (is_removed and (shadow or weight is not None)):
         raise click.UsageError("Give a VERSION, or --remove without one.")
-    with _one_line_errors():
-        target = None
-        if version is not None:
-            target = _alias(version, weight=weight, shadow=shadow)
+    target = None if version is None else _alias(version, weight=weight, shadow=shadow)
+    with one_line_errors():
         aliases = RepositoryEditor(_repository(repository)).set_alias(name, alias, target)
-    for known, points_to in sorted(aliases.root.items()):
-        share = f" {points_to.weight:.2%}" if points_to.weight is not None else ""
-        click.echo(f"{name}@{known} → {points_to.version}{share}{' shadow' * points_to.shadow}")
+    lines = [_alias_line(name, known, to) for known, to in sorted(aliases.root.items())]
+    show({"name": name, "aliases": aliases.model_dump()}, lines, is_json=is_json)
 
 
 def _alias(version: str, *, weight: float | None, shadow: bool) -> Alias:
@@ -152,27 +191,37 @@ def _alias(version: str, *, weight: float | None, shadow: bool) -> Alias:
         raise click.UsageError(message) from error
 
 
+def _alias_line(name: str, alias: str, target: Alias) -> tuple[str, ...]:
+    share = "shadow" if target.shadow else ""
+    if target.weight is not None:
+        share = f"{target.weight:.2%} of the jobs"
+    return f"{name}@{alias}", f"→ {target.version}", share
+
+
 @click.command()
 @click.argument("references", nargs=-1)
 @repository_option
-def verify(*, references: Sequence[str], repository: Path | None) -> None:
+@json_option
+def verify(*, references: Sequence[str], repository: Path | None, is_json: bool) -> None:
     """Open model versions, score their examples and say what is wrong; all of them by default.
 
-    REFERENCES are name, name@alias or name:version. Exit code 1 if one of them can't serve.
+    REFERENCES are name, name@alias or name:version. Each is opened in a process of its own, as
+    workers do. Exit code 1 if one of them can't serve.
     """
-    settings, is_sound = Settings(), True
-    with _one_line_errors():
-        found = _repository(repository)
+    with one_line_errors(), _modules_of_this_directory():
+        settings, found = Settings(), _repository(repository)
         wanted = [_version(found, text) for text in references] or list(_all_versions(found))
-    loader = ModelLoader(
-        found, allow_pickle=settings.allow_pickle, on_mismatch=settings.on_version_mismatch
-    )
-    for name, version in wanted:
-        report = _verified(loader, name, version, seconds=settings.chunk_time_limit_seconds)
-        is_sound = is_sound and report.is_ready
-        said = f"{report.code}: {report.detail}" if report.has_failed else report.warning
-        click.echo(f"{name}/{version}  {'ok' if report.is_ready else 'FAILED'}  {said}".rstrip())
-    if not is_sound:
+        loader = ModelLoader(
+            found, allow_pickle=settings.allow_pickle, on_mismatch=settings.on_version_mismatch
+        )
+        seconds = settings.chunk_time_limit_seconds
+        reports = {pair: _verified(loader, *pair, seconds=seconds) for pair in wanted}
+    if not reports:
+        click.echo(f"There is no model in {found.root.absolute()}.", err=True)
+    documents = [_report_document(*pair, report) for pair, report in reports.items()]
+    lines = [_report_line(*pair, report) for pair, report in reports.items()]
+    show({"versions": documents}, lines, is_json=is_json)
+    if not all(report.is_ready for report in reports.values()):
         raise click.exceptions.Exit(1)
 
 
@@ -185,6 +234,22 @@ def _verified(loader: ModelLoader, name: str, version: str, *, seconds: float) -
     except ManifestError as error:
         return failure(error, "")
     return try_apart(manifest, attempt, seconds=seconds)
+
+
+def _report_document(name: str, version: str, report: VersionReport) -> Mapping[str, object]:
+    error = {"code": report.code, "detail": report.detail} if report.has_failed else None
+    return {
+        "name": name,
+        "version": version,
+        "state": "ready" if report.is_ready else "failed",
+        "error": error,
+        "warnings": [report.warning] if report.warning else [],
+    }
+
+
+def _report_line(name: str, version: str, report: VersionReport) -> tuple[str, ...]:
+    said = f"{report.code}: {report.detail}" if report.has_failed else report.warning
+    return f"{name}/{version}", "ok" if report.is_ready else "FAILED", " ".join(said.split())
 
 
 def _version(repository: ModelRepository, text: str) -> tuple[str, str]:
@@ -202,8 +267,11 @@ def _all_versions(repository: ModelRepository) -> Iterator[tuple[str, str]]:
 @click.argument("reference", metavar="NAME:VERSION")
 @repository_option
 def remove(*, reference: str, repository: Path | None) -> None:
-    """Delete one version. An alias that points to it must be moved first."""
-    with _one_line_errors():
+    """Delete one version. An alias that points to it must be moved first.
+
+    Jobs that wait for the version fail where it is not loaded.
+    """
+    with one_line_errors():
         wanted = Reference.parse(reference)
         if wanted.version is None:
             raise click.UsageError("Say which version, as in churn:3.")
@@ -213,12 +281,3 @@ def remove(*, reference: str, repository: Path | None) -> None:
 
 def _repository(path: Path | None) -> ModelRepository:
     return ModelRepository(path or own_repository())
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Rowmill's errors as the command line shows its own."""
-    try:
-        yield
-    except ModelError as error:
-        raise click.ClickException(" ".join(str(error).split())) from error

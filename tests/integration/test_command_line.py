@@ -11,7 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from tests.live_stack import Api
 
@@ -222,6 +225,41 @@ def test_models_are_listed_and_one_is_shown_with_its_input_columns(run: Run) -> 
     assert re.search(
         r"^feature +city \(string", run("models", "show", "churn").stdout, re.MULTILINE
     )
+
+
+def test_a_version_that_is_served_is_waited_for_no_longer_than_it_takes(run: Run) -> None:
+    served = run("models", "show", "line:1", "--wait", "30")
+    nowhere = run("models", "show", "line:7", "--wait", "0")
+
+    assert served.returncode == 0
+    assert re.search(r"^version +1 \(ready, ", served.stdout, re.MULTILINE)
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert re.fullmatch(r"Error: Model 'line' has no version '7'; it has 1\.\n", nowhere.stderr)
+
+
+def test_a_model_is_published_pointed_to_and_verified_without_a_server(
+    run: Run, tmp_path: Path
+) -> None:
+    X = pd.DataFrame({"x": [1.0, 2.0, 3.0]})
+    X.to_csv(tmp_path / "sample.csv", index=False)
+    joblib.dump(LinearRegression().fit(X, [1.0, 2.0, 4.0]), tmp_path / "model.joblib")
+    options = ("--name", "own", "--sample", "sample.csv")
+
+    homeless = run("models", "publish", "model.joblib", *options)
+    (tmp_path / "models").mkdir()
+    first, again = (run("models", "publish", "model.joblib", *options) for _ in range(2))
+    pointed = run("models", "alias", "own", "champion", "1")
+    verified = run("models", "verify")
+    held = run("models", "remove", "own:1")
+
+    assert (homeless.returncode, homeless.stdout) == (1, "")
+    assert re.fullmatch(r"Error: There is no model repository at .*\n", homeless.stderr)
+    assert (first.stdout, first.stderr) == ("published own/1\n", "")
+    assert (again.stdout, again.stderr) == ("unchanged own/1\n", "")
+    assert pointed.stdout == "own@champion  → 1\n"
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "own/1  ok\n", "")
+    assert (held.returncode, held.stdout) == (1, "")
+    assert run("models", "publish", "nowhere.joblib", *options).returncode == 2
 
 
 def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:

@@ -193,6 +193,35 @@ def job_document() -> JobFactory:
 
 
 @pytest.fixture
+def model_document() -> Callable[..., dict[str, Any]]:
+    """Makes a model's JSON; `states` are those of its versions, from 1 on."""
+
+    def make(
+        *states: str, serves: str = "1", error: object = None, **changes: object
+    ) -> dict[str, Any]:
+        versions = [
+            {"version": str(n), "state": state, "error": None, "jobs": 0, "rows": 0}
+            | {"error_rate": None}
+            for n, state in enumerate(states, start=1)
+        ]
+        versions[-1]["error"] = error
+        return {
+            "name": "churn",
+            "version": serves,
+            "versions": versions,
+            "latest": str(len(states)),
+            "aliases": {},
+            "comparisons": [],
+            "description": "",
+            "metrics": {},
+            "signature": {"features": [], "outputs": {"predict": []}},
+            **changes,
+        }
+
+    return make
+
+
+@pytest.fixture
 def make_job(job_document: JobFactory) -> Callable[..., Job]:
     """Makes a job as the client parses it; takes what `job_document` takes."""
 

@@ -28,6 +28,7 @@ PETROL = {
     ],
     "latest": "2",
     "aliases": {"champion": "1", "canary": {"version": "2", "weight": 0.05}},
+    "comparisons": [],
     "description": "Petrol consumption",
     "metrics": {"r2": 0.9},
     "signature": {
