@@ -12,7 +12,7 @@ import pandas as pd
 import skops.io
 
 from shared.errors import PublishError
-from shared.manifest import Artifact, ArtifactFormat, Manifest
+from shared.manifest import Artifact, ArtifactFormat, Manifest, stamp_of
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
@@ -77,7 +77,7 @@ def publish(
             version=version_,
             description=description,
             created_at=datetime.now(UTC),
-            artifact=artifact,
+            artifact=_stamped(artifact, name),
             signature=signature,
             statistics=statistics,
             metrics=dict(metrics or {}),
@@ -93,6 +93,13 @@ def publish(
         artifact_format=artifact_format,
         describe=describe,
     )
+
+
+def _stamped(artifact: Artifact, name: str) -> Artifact:
+    """The artifact with the stamp of who knows the trust key, if this process does."""
+    key = Settings().trust_key.get_secret_value()
+    stamp = stamp_of(name, artifact.sha256, key=key) if key else ""
+    return artifact.model_copy(update={"stamp": stamp})
 
 
 def own_repository() -> Path:

@@ -164,9 +164,7 @@ def verify(*, references: Sequence[str], repository: Path | None) -> None:
     with _one_line_errors():
         found = _repository(repository)
         wanted = [_version(found, text) for text in references] or list(_all_versions(found))
-    loader = ModelLoader(
-        found, allow_pickle=settings.allow_pickle, on_mismatch=settings.on_version_mismatch
-    )
+    loader = ModelLoader.by(settings, found)
     for name, version in wanted:
         report = _verified(loader, name, version, seconds=settings.chunk_time_limit_seconds)
         is_sound = is_sound and report.is_ready
