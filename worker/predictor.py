@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
 from worker.artifact_loader import first_line
+from worker.feature_counter import FeatureCounter
 from worker.nameless import without_names
 
 # scikit-learn and pandas arrays come untyped: `Any` here is an ndarray.
@@ -44,6 +46,11 @@ class Predictor:
         self._estimator = without_names(estimator, manifest.signature)
         self._takes_names = _takes_names(self._estimator)
         self.manifest = manifest
+
+    @cached_property
+    def feature_counter(self) -> FeatureCounter:
+        """Counts what rows show of the model's features."""
+        return FeatureCounter(self.manifest.signature, self.manifest.statistics)
 
     def predict(
         self, features: pd.DataFrame, output: OutputKind, *, check: Callable[[], object] = bool
