@@ -42,6 +42,12 @@ class RowErrorsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class FeaturesQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/features`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class RetryOrder(BaseModel):
     """The body of `POST /jobs/{id}/retry`."""
 

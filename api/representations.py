@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.drift import FeatureDrift
 from shared.jobs import Job
 from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn
@@ -32,7 +33,7 @@ _FROM_TEXT: dict[Dtype, Callable[[str], Any]] = {
 }
 
 
-def job_document(job: Job) -> dict[str, Any]:
+def job_document(job: Job, drift_warnings: Sequence[str] = ()) -> dict[str, Any]:
     """The job object of the HTTP contract."""
     path = f"/jobs/{job.id}"
     return {
@@ -60,20 +61,21 @@ def job_document(job: Job) -> dict[str, Any]:
         "finished_at": _time(job.finished_at_ms),
         "expires_at": _time(job.expires_at_ms),
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
-        "warnings": _warnings(job),
+        "warnings": _warnings(job, drift_warnings),
         "retry_of": job.spec.retry_of,
         "urls": {
             "self": path,
             "results": f"{path}/results",
             "errors": f"{path}/errors",
+            "features": f"{path}/features",
             "cancel": f"{path}/cancel",
             "retry": f"{path}/retry",
         },
     }
 
 
-def _warnings(job: Job) -> list[str]:
-    return [*job.spec.model_warnings, *_lost_attempts(job)]
+def _warnings(job: Job, drift_warnings: Sequence[str]) -> list[str]:
+    return [*job.spec.model_warnings, *_lost_attempts(job), *drift_warnings]
 
 
 def _lost_attempts(job: Job) -> list[str]:
@@ -81,6 +83,23 @@ def _lost_attempts(job: Job) -> list[str]:
         return []
     times = "once" if job.attempts_lost == 1 else f"{job.attempts_lost} times"
     return [f"A process was lost while it scored rows of this job ({times}); others took over."]
+
+
+def features_document(job: Job, features: Sequence[FeatureDrift]) -> dict[str, Any]:
+    """What the rows of a job show of its model's features."""
+    return {"rows": job.feature_counts.seen, "features": [_feature(f) for f in features]}
+
+
+def _feature(feature: FeatureDrift) -> dict[str, Any]:
+    shares = {
+        "missing": feature.missing,
+        "missing_in_training": feature.missing_in_training,
+        "outside": feature.outside,
+        "unseen": feature.unseen,
+        "psi": feature.psi,
+    }
+    rounded = {name: None if share is None else round(share, 6) for name, share in shares.items()}
+    return {"name": feature.name, **rounded}
 
 
 def _progress(job: Job) -> dict[str, Any]:

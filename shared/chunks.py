@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from shared.feature_counts import NOTHING_SEEN, FeatureCounts
+
 FIRST_CHUNK_ROWS = 1_000
 """Rows of a chunk while nobody knows yet how fast the model is: small enough for a model of
 50 ms a row, large enough that a fast one is not slowed by the overhead of a chunk."""
@@ -97,6 +99,7 @@ class ChunkResult:
     succeeded: int
     failed: int
     rejected: RejectedRows = RejectedRows()
+    feature_counts: FeatureCounts = NOTHING_SEEN
 
 
 def joined(results: list[ChunkResult]) -> ChunkResult:
@@ -107,6 +110,7 @@ def joined(results: list[ChunkResult]) -> ChunkResult:
         succeeded=sum(result.succeeded for result in results),
         failed=sum(result.failed for result in results),
         rejected=RejectedRows.joined(result.rejected for result in results),
+        feature_counts=sum((result.feature_counts for result in results), NOTHING_SEEN),
     )
 
 

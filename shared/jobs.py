@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.feature_counts import NOTHING_SEEN, FeatureCounts
 from shared.signature import OutputColumn, OutputKind
 
 
@@ -159,6 +160,8 @@ class Job:
     """Attempts on its chunks that ended with a dead, frozen or vanished process."""
     error_code: str | None = None
     error_detail: str | None = None
+    feature_counts: FeatureCounts = NOTHING_SEEN
+    """What the rows that are done show of the model's features."""
 
     @property
     def has_ended(self) -> bool:

@@ -1,5 +1,7 @@
 """The JSON beside an artifact: everything about a model version but its fitted parameters."""
 
+import hashlib
+import hmac
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
@@ -38,7 +40,12 @@ class Artifact(BaseModel):
     trusted_types: tuple[str, ...] = ()
     """Types beyond skops' own list that its publisher vouches for, as `module.Class`."""
     stamp: str = ""
-    """Proof that it was published by who knows the repository's trust key; see `stamped`."""
+    """Proof that it was published by who knows the repository's trust key; see `stamp_of`."""
+
+
+def stamp_of(name: str, sha256: str, *, key: str) -> str:
+    """Proof that who knows `key` published an artifact as a version of this model (RFC 2104)."""
+    return hmac.new(key.encode(), f"{name} {sha256}".encode(), hashlib.sha256).hexdigest()
 
 
 class Combination(StrEnum):
@@ -107,6 +114,11 @@ class Manifest(BaseModel):
     def __hash__(self) -> int:
         """By the version alone: what is a dict here has no hash."""
         return hash((self.name, self.version))
+
+    def is_stamped(self, key: str) -> bool:
+        """Whether its publisher knew this key, which must not be empty."""
+        stamp = stamp_of(self.name, self.artifact.sha256, key=key)
+        return bool(key) and hmac.compare_digest(stamp, self.artifact.stamp)
 
     @property
     def version_id(self) -> str:

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     allow_pickle: bool = False
     """Whether joblib artifacts may be opened. Unpickling runs code from the file."""
 
+    trust_key: SecretStr = SecretStr("")
+    """Secret by which `publish` stamps what it writes. A joblib artifact with the stamp is opened
+    even where pickles are not allowed. Empty: none is."""
+
     on_version_mismatch: MismatchPolicy = MismatchPolicy.REFUSE
     """What becomes of a model of another scikit-learn version, which may score wrongly without an
     error: `refuse` it, or `warn` with each job."""

@@ -6,6 +6,7 @@ from typing import Any
 from redis import Redis
 
 from shared.chunks import ChunkPlan, ChunkResult
+from shared.feature_counts import FeatureCounts
 from shared.job_store.intake import JobIntake, WholeBody
 from shared.job_store.workers import Capacity
 from shared.jobs import JobSpec
@@ -66,8 +67,11 @@ def make_capacity(processes: int = 1, bulk_processes: int = 1) -> Capacity:
 def make_result(
     *, succeeded: int = 10, failed: int = 0, results: bytes = b"ok\n", **changes: Any
 ) -> ChunkResult:
-    """What scoring a chunk gave; its row errors are one line a row."""
-    defaults: dict[str, Any] = {"errors": b"bad\n" * failed}
+    """What scoring a chunk gave; its row errors are one line a row, about a missing value."""
+    rows = succeeded + failed
+    sums = {"0:missing": failed} if failed else {}
+    counts = FeatureCounts(seen=rows, rows=rows, sums=sums)
+    defaults: dict[str, Any] = {"errors": b"bad\n" * failed, "feature_counts": counts}
     return ChunkResult(results=results, succeeded=succeeded, failed=failed, **defaults | changes)
 
 

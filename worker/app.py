@@ -102,11 +102,7 @@ def models() -> ModelCache:
 
 @functools.cache
 def model_loader() -> ModelLoader:
-    return ModelLoader(
-        ModelRepository(settings.models_dir),
-        allow_pickle=settings.allow_pickle,
-        on_mismatch=settings.on_version_mismatch,
-    )
+    return ModelLoader.by(settings, ModelRepository(settings.models_dir))
 
 
 @functools.cache

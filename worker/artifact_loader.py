@@ -21,14 +21,15 @@ def load_artifact(
     manifest: Manifest,
     *,
     allow_pickle: bool,
+    trust_key: str = "",
     on_mismatch: MismatchPolicy = MismatchPolicy.REFUSE,
 ) -> Any:
     """The fitted estimator of a model version, or the `Ensemble` that it is.
 
     The file must have the checksum of its manifest. A skops file may hold only skops' own types
     and those the manifest trusts; a joblib file is a pickle, which runs code when it is opened,
-    so it is opened only if `allow_pickle`. One of another scikit-learn version is refused or not by
-    `on_mismatch`. Raises ModelLoadError.
+    so it is opened only if `allow_pickle`, or if it has the stamp of who knows `trust_key`. A model
+    of another scikit-learn version is refused or not by `on_mismatch`. Raises ModelLoadError.
     """
     model = manifest.version_id
     try:
@@ -46,7 +47,8 @@ def load_artifact(
             is_refused = on_mismatch is MismatchPolicy.REFUSE
             action: Literal["error", "ignore"] = "error" if is_refused else "ignore"
             warnings.simplefilter(action, InconsistentVersionWarning)
-            return _open(path, manifest, allow_pickle=allow_pickle)
+            is_trusted = allow_pickle or manifest.is_stamped(trust_key)
+            return _open(path, manifest, allow_pickle=is_trusted)
     except ModelLoadError:
         raise
     except Exception as error:  # a foreign file and its classes may raise anything
@@ -63,7 +65,8 @@ def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:
     if not allow_pickle:
         raise ModelLoadError(
             f"'{manifest.version_id}' is a joblib file, which runs code when it is opened; "
-            "publish it as skops, or set ROWMILL_ALLOW_PICKLE=true if you trust its origin."
+            "publish it as skops or with the workers' ROWMILL_TRUST_KEY, or set "
+            "ROWMILL_ALLOW_PICKLE=true if you trust its origin."
         )
     return joblib.load(path)
 

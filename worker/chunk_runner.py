@@ -13,6 +13,7 @@ from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode, Lane
 from shared.suspicion import Rows, Suspicion
+from worker.feature_counter import counts_bins
 from worker.joining import score_together
 from worker.model_cache import ModelCache
 from worker.outage import persistently
@@ -121,7 +122,13 @@ class ChunkRunner:
         with time_limit(self.time_limit_seconds):
             predictor = self._predictor(lease)
             began = time.perf_counter()
-            rows = Slice(lease.input, lease.plan, spec=lease.spec, predictor=predictor)
+            rows = Slice(
+                lease.input,
+                lease.plan,
+                spec=lease.spec,
+                predictor=predictor,
+                with_bins=counts_bins(lease.lane, lease.plan.rows),
+            )
             result = rows.score(check=check)
         seconds = time.perf_counter() - began
         if self._commit(lease, result, **rows.timings) is Outcome.COMMITTED:

@@ -53,7 +53,7 @@ def publish_ensemble(
     ensemble = _pinned(taking_part, combination, final=last)
     _check_extent(ensemble, models)
     signature = merged_signature(taking_part, ensemble.combination, final=last)
-    loader = ModelLoader(models, allow_pickle=Settings().allow_pickle)
+    loader = ModelLoader.by(Settings(), models)
     _check_that_it_scores(loader.assemble(ensemble, signature), signature, sample)
 
     def write(path: Path) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import sklearn
 from shared.errors import ModelError, ModelLoadError
 from shared.manifest import ArtifactFormat, Ensemble, Manifest, Member
 from shared.model_repository import ModelRepository
-from shared.settings import MismatchPolicy
+from shared.settings import MismatchPolicy, Settings
 from shared.signature import Signature
 from worker.artifact_loader import load_artifact
 from worker.ensemble_model import EnsembleModel, assembled
@@ -24,11 +24,23 @@ class ModelLoader:
         repository: ModelRepository,
         *,
         allow_pickle: bool,
+        trust_key: str = "",
         on_mismatch: MismatchPolicy = MismatchPolicy.REFUSE,
     ) -> None:
         self.repository = repository
         self._allow_pickle = allow_pickle
+        self._trust_key = trust_key
         self._on_mismatch = on_mismatch
+
+    @classmethod
+    def by(cls, settings: Settings, repository: ModelRepository) -> "ModelLoader":
+        """The one that an operator has chosen."""
+        return cls(
+            repository,
+            allow_pickle=settings.allow_pickle,
+            trust_key=settings.trust_key.get_secret_value(),
+            on_mismatch=settings.on_version_mismatch,
+        )
 
     def load(
         self, manifest: Manifest, *, opened: Callable[[Member], Predictor] | None = None
@@ -39,7 +51,11 @@ class ModelLoader:
         """
         path = self.repository.artifact_path(manifest)
         estimator = load_artifact(
-            path, manifest, allow_pickle=self._allow_pickle, on_mismatch=self._on_mismatch
+            path,
+            manifest,
+            allow_pickle=self._allow_pickle,
+            trust_key=self._trust_key,
+            on_mismatch=self._on_mismatch,
         )
         if isinstance(estimator, Ensemble):
             if estimator != manifest.ensemble:

@@ -13,6 +13,7 @@ from shared.manifest import Manifest
 from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
 from worker.contributions import Explainer, load_explainer
+from worker.feature_counter import FeatureCounter
 from worker.inputs import form_for
 from worker.nameless import without_names
 from worker.reasons import first_line
@@ -49,6 +50,11 @@ class Predictor:
         self.manifest = manifest
         self.warning = warning
         """What who gets its predictions should know; empty as a rule."""
+
+    @cached_property
+    def feature_counter(self) -> FeatureCounter:
+        """Counts what rows show of the model's features."""
+        return FeatureCounter(self.manifest.signature, self.manifest.statistics)
 
     def predict(
         self, features: pd.DataFrame, output: OutputKind, *, check: Callable[[], object] = bool

@@ -14,7 +14,7 @@ import skops.io
 from skops.io.exceptions import UnsupportedTypeException
 
 from shared.errors import PublishError, quoted
-from shared.manifest import Artifact, ArtifactFormat, Manifest
+from shared.manifest import Artifact, ArtifactFormat, Manifest, stamp_of
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
@@ -85,7 +85,7 @@ def publish(
             version=version_,
             description=description,
             created_at=datetime.now(UTC),
-            artifact=artifact,
+            artifact=_stamped(artifact, name),
             signature=signature,
             statistics=statistics,
             metrics=dict(metrics or {}),
@@ -101,6 +101,13 @@ def publish(
         artifact_format=artifact_format,
         describe=describe,
     )
+
+
+def _stamped(artifact: Artifact, name: str) -> Artifact:
+    """The artifact with the stamp of who knows the trust key, if this process does."""
+    key = Settings().trust_key.get_secret_value()
+    stamp = stamp_of(name, artifact.sha256, key=key) if key else ""
+    return artifact.model_copy(update={"stamp": stamp})
 
 
 def own_repository() -> Path:
@@ -135,7 +142,7 @@ def _write(
         raise PublishError(
             f"skops can't write this model: {error} It can be published as joblib "
             "(--format joblib, artifact_format=ArtifactFormat.JOBLIB), which is a pickle: workers "
-            "open it only with ROWMILL_ALLOW_PICKLE=true."
+            "open it only with the ROWMILL_TRUST_KEY of its publisher or ROWMILL_ALLOW_PICKLE=true."
         ) from error
     held = sorted(skops.io.get_untrusted_types(file=path))
     unknown = [t for t in held if t not in trusted and t.split(".")[0] not in TRUSTED_PACKAGES]

@@ -211,9 +211,7 @@ def verify(*, references: Sequence[str], repository: Path | None, is_json: bool)
     with one_line_errors(), _modules_of_this_directory():
         settings, found = Settings(), _repository(repository)
         wanted = [_version(found, text) for text in references] or list(_all_versions(found))
-        loader = ModelLoader(
-            found, allow_pickle=settings.allow_pickle, on_mismatch=settings.on_version_mismatch
-        )
+        loader = ModelLoader.by(settings, found)
         seconds = settings.chunk_time_limit_seconds
         reports = {pair: _verified(loader, *pair, seconds=seconds) for pair in wanted}
     if not reports:

@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.chunks import ChunkPlan, ChunkResult, RowError
+from shared.feature_counts import FeatureCounts
 from shared.job_store.leases import Lease
 from shared.jobs import JobSpec
 from shared.suspicion import Rows
+from worker.feature_counter import counts_bins
 from worker.predictor import Predictor
 from worker.records import ChunkRecords
 from worker.rendering import error_lines, result_lines
@@ -21,14 +23,22 @@ class Slice:
     """Some rows of a job as they were sent, to be scored by a predictor."""
 
     def __init__(
-        self, data: bytes, plan: ChunkPlan, *, spec: JobSpec, predictor: Predictor
+        self,
+        data: bytes,
+        plan: ChunkPlan,
+        *,
+        spec: JobSpec,
+        predictor: Predictor,
+        with_bins: bool = False,
     ) -> None:
+        """`with_bins`: whether values are put into the bins that they are compared by."""
         self.timings: dict[str, float] = {}
         """Seconds by step, of what has been done so far."""
         self._spec = spec
         self._plan = plan
         self._predictor = predictor
         self._signature = predictor.manifest.signature
+        self._with_bins = with_bins
         self._reader = TableReader(data, plan, spec=spec, signature=self._signature)
 
     def score(self, *, check: Callable[[], object] = bool) -> ChunkResult:
@@ -38,6 +48,8 @@ class Slice:
         """
         with self._timed("parse"):
             table = self._reader.read()
+        with self._timed("count"):
+            counts = self._counts(table)
         with self._timed("predict"):
             prediction = self._predictor.predict(table.features, self._spec.output, check=check)
         refused = [
@@ -48,7 +60,7 @@ class Slice:
         ]
         positions = table.positions[prediction.positions]
         with self._timed("render"):
-            return self._result(table, positions, prediction.columns, refused)
+            return self._result(table, positions, prediction.columns, refused, counts)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -63,7 +75,16 @@ class Slice:
             self._reader.row_error(position, "", code, message)
             for position in table.positions.tolist()
         ]
-        return self._result(table, np.array([], dtype=np.int64), [], refused)
+        nowhere = np.array([], dtype=np.int64)
+        return self._result(table, nowhere, [], refused, self._counts(table))
+
+    def _counts(self, table: Table) -> FeatureCounts:
+        self._read = table.read
+        return self._predictor.feature_counter.count(table.read, with_bins=self._with_bins)
+
+    def counts_of_each(self, rows: Sequence[int]) -> list[FeatureCounts]:
+        """What the rows that were scored show, for each of several jobs with so many of them."""
+        return self._predictor.feature_counter.count_each(self._read, rows)
 
     def _result(
         self,
@@ -71,6 +92,7 @@ class Slice:
         positions: npt.NDArray[np.int64],
         columns: Sequence[npt.NDArray[np.generic]],
         refused: list[RowError],
+        counts: FeatureCounts,
     ) -> ChunkResult:
         errors = sorted([*table.errors, *refused], key=lambda error: error.row)
         lines = result_lines(
@@ -82,7 +104,13 @@ class Slice:
             errors=errors,
         )
         if len(positions) == self._plan.rows:
-            return ChunkResult(results=lines, errors=b"", succeeded=len(positions), failed=0)
+            return ChunkResult(
+                results=lines,
+                errors=b"",
+                succeeded=len(positions),
+                failed=0,
+                feature_counts=counts,
+            )
         is_failed = np.ones(self._plan.rows, dtype=np.bool_)
         is_failed[positions] = False
         failed = np.flatnonzero(is_failed)
@@ -92,6 +120,7 @@ class Slice:
             succeeded=len(positions),
             failed=len(failed),
             rejected=self._reader.rejected(failed.tolist()),
+            feature_counts=counts,
         )
 
 
@@ -99,4 +128,5 @@ def slice_of(lease: Lease, records: ChunkRecords, part: Rows, predictor: Predict
     """The rows of a part of a chunk."""
     data, lines_before = records.cut(part.first, part.behind)
     plan = lease.plan.part(part.first, part.behind, lines_before=lines_before)
-    return Slice(data, plan, spec=lease.spec, predictor=predictor)
+    with_bins = counts_bins(lease.lane, lease.plan.rows)
+    return Slice(data, plan, spec=lease.spec, predictor=predictor, with_bins=with_bins)

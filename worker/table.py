@@ -23,6 +23,7 @@ from shared.jobs import JobSpec
 from shared.signature import Dtype, Signature
 from worker import cells
 from worker.cells import Fault
+from worker.feature_counter import Cells
 from worker.records import ChunkRecords
 
 Positions = npt.NDArray[np.int64]
@@ -48,6 +49,8 @@ class Table:
     positions: Positions
     carried: pd.DataFrame
     errors: list[RowError]
+    read: Cells
+    """The rows whose cells could be read, also those that were set aside afterwards."""
 
 
 class TableReader:
@@ -77,10 +80,17 @@ class TableReader:
         except ValueError:  # a cell is not of its column's type
             positions = self._without_non_numbers(data, positions)
             features, numbers = self._read_typed(self._records.joined(positions))
+        read = Cells(numbers=numbers, table=features)
         # Nearly always, and then one look at all columns is enough.
         if not (self._has_only_floats and np.isfinite(numbers).all()):
             features, positions = self._without_faults(features, positions)
-        return Table(features=features, positions=positions, carried=carried, errors=self._errors)
+        return Table(
+            features=features,
+            positions=positions,
+            carried=carried,
+            errors=self._errors,
+            read=read,
+        )
 
     def row_error(self, position: int, column: str, code: str, message: str) -> RowError:
         """A row error about the record at `position` of this chunk."""

@@ -6,13 +6,22 @@ from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks, json_text
-from api.query import JobListQuery, RetryOrder, parse_order, parse_query, query_parser
+from api.comparison import compared, drift_warnings
+from api.query import (
+    FeaturesQuery,
+    JobListQuery,
+    RetryOrder,
+    parse_order,
+    parse_query,
+    query_parser,
+)
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import Wait, WaitingRoom
 from shared.job_store.ends import Seen
 from shared.job_store.store import JobFilter, JobStore
 from shared.jobs import Job
+from shared.model_repository import ModelRepository
 
 MAX_RETRY_SECONDS = 30
 """A caller who polls is never told to stay away for longer, however long the job takes."""
@@ -22,6 +31,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     """Routes over these parts."""
     routes = Blueprint("jobs", __name__)
     parse_options = query_parser(SubmitOptions)
+    repository = submission.repository
 
     @routes.post("/jobs")
     def submit() -> Response:
@@ -42,7 +52,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
 
     def _created(submitted: Submitted, wait: Wait) -> Response:
         def answer(seen: Seen) -> Response:
-            return accepted(seen.job, wait, is_replayed=submitted.is_replayed)
+            return accepted(seen.job, repository, wait, is_replayed=submitted.is_replayed)
 
         return wait.answered(submitted.job, answer)
 
@@ -51,7 +61,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         query = parse_query(JobListQuery, request.args)
         wanted = JobFilter(status=query.status, model=query.model, after=query.after)
         jobs, has_more = store.page(wanted, limit=query.limit)
-        documents = [representations.job_document(job) for job in jobs]
+        documents = [_document(job, repository) for job in jobs]
         return jsonify({"jobs": documents, "has_more": has_more})
 
     @routes.get("/jobs/<job_id>")
@@ -61,15 +71,21 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             return wait.answered(job, lambda seen: _shown(seen.job, wait))
 
     def _shown(job: Job, wait: Wait) -> Response:
-        response = _job_response(job, wait.applied)
+        response = _job_response(job, repository, wait.applied)
         response.add_etag()
         response.make_conditional(request)
         return response
 
+    @routes.get("/jobs/<job_id>/features")
+    def features(job_id: str) -> Response:
+        job = store.get(job_id)
+        parse_query(FeaturesQuery, request.args)
+        return jsonify(representations.features_document(job, compared(job, repository)))
+
     @routes.post("/jobs/<job_id>/cancel")
     def cancel(job_id: str) -> Response:
         store.cancel(job_id)
-        return _job_response(store.get(job_id), status=202)
+        return _job_response(store.get(job_id), repository, status=202)
 
     @routes.delete("/jobs/<job_id>")
     def delete(job_id: str) -> Response:
@@ -103,17 +119,23 @@ def sender(sent: Request, wait: Wait) -> Sender:
     )
 
 
-def accepted(job: Job, wait: Wait, *, is_replayed: bool) -> Response:
+def accepted(job: Job, repository: ModelRepository, wait: Wait, *, is_replayed: bool) -> Response:
     """202 with a job that a request made, as it is now."""
-    response = _job_response(job, wait.applied, status=202)
+    response = _job_response(job, repository, wait.applied, status=202)
     response.headers["Location"] = f"/jobs/{job.id}"
     if is_replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
-def _job_response(job: Job, applied: str | None = None, *, status: int = 200) -> Response:
-    response = jsonify(representations.job_document(job))
+def _document(job: Job, repository: ModelRepository) -> dict[str, object]:
+    return representations.job_document(job, drift_warnings(job, repository))
+
+
+def _job_response(
+    job: Job, repository: ModelRepository, applied: str | None = None, *, status: int = 200
+) -> Response:
+    response = jsonify(_document(job, repository))
     response.status_code = status
     if applied:
         response.headers["Preference-Applied"] = applied

@@ -33,7 +33,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
 
             def answer(seen: Seen) -> Response:
                 if not seen.job.has_ended:
-                    return accepted(seen.job, wait, is_replayed=is_replayed)
+                    return accepted(seen.job, submission.repository, wait, is_replayed=is_replayed)
                 response = _predictions(seen, media_type)
                 if is_replayed:
                     response.headers["Idempotent-Replayed"] = "true"

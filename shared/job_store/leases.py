@@ -195,7 +195,7 @@ class Leases:
         for lease, result in results:
             args += [lease.job_id, lease.plan.number, lease.token]
             args += [result.results, result.errors, records.dump_rejects(result.rejected)]
-            args += [result.succeeded, result.failed]
+            args += [result.succeeded, result.failed, result.feature_counts.dump()]
         holder = results[0][0].holder
         answer = self._scripts.run("commit_chunks", holder.worker, holder.process, *args)
         return [Outcome(outcome.decode()) for outcome in answer]

@@ -20,6 +20,8 @@
 | chunks_taken                   | take_chunks: chunks that were leased at least once   |
 | attempts_lost, attempts_died   | beat, sweep, return_chunk                            |
 | chunks_done, succeeded, failed | commit_chunks                                        |
+| feature_counts                 | commit_chunks: what rows show of the features, as    |
+|                                | `FeatureCounts.dump` writes it                       |
 | error_code, error_detail       | the script that ended the job                        |
 """
 
@@ -32,6 +34,8 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from shared.chunks import ChunkPlan, ChunkResult, RejectedRows
+from shared.feature_counts import FeatureCounts
+from shared.job_store import connection
 from shared.jobs import Job, JobSpec, JobTerms
 
 _SPEC = TypeAdapter(JobSpec)
@@ -78,8 +82,10 @@ def parse_told_job(
     return _job(job_id, spec, fields, read_at_ms=read_at_ms)
 
 
-def _job(job_id: str, spec: JobSpec, fields: Mapping[str, object], *, read_at_ms: int) -> Job:
-    own = {"id": job_id, "spec": spec, "read_at_ms": read_at_ms}
+def _job(job_id: str, spec: JobSpec, fields: Mapping[str, bytes | str], *, read_at_ms: int) -> Job:
+    own: dict[str, object] = {"id": job_id, "spec": spec, "read_at_ms": read_at_ms}
+    if counts := fields.get("feature_counts"):
+        own["feature_counts"] = FeatureCounts.parse(connection.text(counts))
     return _JOB.validate_python({**_NO_COUNTS, **fields, **own})
 
 
@@ -122,17 +128,19 @@ def dump_result(result: ChunkResult) -> bytes:
     """The result of a part of a chunk: a line with counts and sizes, then its texts."""
     rejects = dump_rejects(result.rejected)
     sizes = [len(result.results), len(result.errors)]
-    head = json.dumps([result.succeeded, result.failed, *sizes]).encode()
+    counts = [result.succeeded, result.failed, *sizes, result.feature_counts.dump()]
+    head = json.dumps(counts).encode()
     return b"".join((head, b"\n", result.results, result.errors, rejects))
 
 
 def parse_result(text: bytes) -> ChunkResult:
     head, _, texts = text.partition(b"\n")
-    succeeded, failed, results, errors = json.loads(head)
+    succeeded, failed, results, errors, feature_counts = json.loads(head)
     return ChunkResult(
         results=texts[:results],
         errors=texts[results : results + errors],
         succeeded=succeeded,
         failed=failed,
         rejected=parse_rejects(texts[results + errors :]),
+        feature_counts=FeatureCounts.parse(feature_counts),
     )

@@ -21,7 +21,7 @@ KEYS = {
     "input": ["format", "bytes", "sha256"],
     "counts": ["total", "succeeded", "failed", "pending"],
     "progress": ["ratio", "rows_per_second", "eta_seconds", "chunks_done", "chunks_total"],
-    "urls": ["self", "results", "errors", "cancel", "retry"],
+    "urls": ["self", "results", "errors", "features", "cancel", "retry"],
 }  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_the_job_object_has_these_members_in_this_order(api: Api) -> None:
     assert {name: list(job[name]) for name in KEYS if name} == {n: k for n, k in KEYS.items() if n}
     assert re.fullmatch(JOB_ID_PATTERN, job["id"])
     path = f"/jobs/{job['id']}"
-    parts = {name: f"{path}/{name}" for name in ("results", "errors", "cancel", "retry")}
+    parts = {name: f"{path}/{name}" for name in KEYS["urls"][1:]}
     assert job["urls"] == {"self": path} | parts
     assert job["retry_of"] is None
 

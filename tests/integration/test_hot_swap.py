@@ -20,7 +20,6 @@ from sklearn.dummy import DummyRegressor
 
 from api.serving import RECENT_SECONDS
 from shared.aliases import Alias
-from shared.manifest import ArtifactFormat
 from shared.model_repository import ModelRepository, file_sha256
 from shared.repository_editor import RepositoryEditor
 from tests.estimators import Fussy
@@ -33,6 +32,7 @@ from tests.live_stack import (
     worker_process,
 )
 from tests.waiting import wait_until
+from worker import publishing
 from worker.publishing import publish
 
 X = pd.DataFrame({"x": [1.0, 2.0]})
@@ -89,7 +89,8 @@ def stack(run_directory: Path) -> Iterator[Stack]:
     repository.mkdir(parents=True)
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(home / "r"))
-        env = environment(redis_url, repository, allow_pickle="true")
+        settings = {"allow_pickle": "true", "on_version_mismatch": "warn"}
+        env = environment(redis_url, repository, **settings)
         worker = parts.enter_context(worker_process(env, home / "worker.log"))
         api = parts.enter_context(api_process(env, home / "api.log"))
         wait_until(lambda: has_processes(api, 3), timeout=60)
@@ -319,14 +320,17 @@ def test_a_version_that_can_not_serve_is_reported_and_the_old_one_serves_on(
     assert before <= stack.processes()
 
 
-def test_a_pickle_is_refused_unopened_unless_the_operator_allows_pickles(stack: Stack) -> None:
-    published = publish(
-        DummyRegressor().fit(X, [1.0, 2.0]),
-        name="pickled",
-        sample=X,
-        repository=stack.repository,
-        artifact_format=ArtifactFormat.JOBLIB,
-    )
+def test_jobs_of_a_model_of_another_scikit_learn_are_warned(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("sklearn.base.__version__", "1.0.2")
+        earlier.setattr(publishing, "version", lambda _: "1.0.2")
+        stack.publish("old", 1)
+    warnings = stack.wait_for("old", 1, "ready")["warnings"]
 
-    assert stack.wait_for("pickled", 1, "ready")["error"] is None
-    assert published.artifact.format == "joblib"
+    job = stack.api.submit("x\n1\n", model="old").json()
+
+    assert job["status"] == "succeeded"
+    assert job["warnings"] == warnings
+    assert "trained under scikit-learn 1.0.2" in warnings[0]

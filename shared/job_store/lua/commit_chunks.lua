@@ -1,5 +1,5 @@
 -- ARGV: worker, process, then for each chunk: job, chunk, token, results, errors, rejects, rows
--- succeeded, rows failed. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
+-- succeeded, rows failed, counts of features. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
 -- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
 -- finds the result and changes nothing.
 local worker = ARGV[1]
@@ -11,7 +11,24 @@ local function free_parts(chunk)
   end
 end
 
-local function commit(id, chunk, token, results, errors, rejects, succeeded, failed)
+-- Add to what is known of the features: names and counts by turns.
+local function add_feature_counts(counts)
+  local known = get('feature_counts')
+  if known and counts ~= '' then
+    local more = {}
+    for name, count in string.gmatch(counts, '(%S+) (%d+)') do more[name] = count end
+    counts = string.gsub(known, '(%S+) (%d+)', function(name, count)
+      if not more[name] then return nil end
+      local sum = string.format('%s %d', name, count + more[name])
+      more[name] = nil
+      return sum
+    end)
+    for name, count in pairs(more) do counts = counts .. ' ' .. name .. ' ' .. count end
+  end
+  if counts ~= '' then set('feature_counts', counts) end
+end
+
+local function commit(id, chunk, token, results, errors, rejects, succeeded, failed, feature_counts)
   open(id)
   fetch('status', 'terms', 'awaited_by', 'idempotency_key', 'is_received', 'lane', 'expires_at_ms',
     'model', unpack(OF_JOB))
@@ -37,6 +54,7 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   count_use('failed', tonumber(failed))
   add('chunks_done', 1)
   add('succeeded', succeeded)
+  add_feature_counts(feature_counts)
   local all_failed, threshold = add('failed', failed), term('error_threshold')
   if threshold >= 0 and all_failed > threshold then
     finish('failed', 'error_threshold_exceeded',
@@ -49,7 +67,7 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
 end
 
 local outcomes = {}
-for i = 3, #ARGV, 8 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 7)) end
+for i = 3, #ARGV, 9 do outcomes[#outcomes + 1] = commit(unpack(ARGV, i, i + 8)) end
 if rows_done > 0 then call('HINCRBY', BACKLOG, 'done', rows_done) end
 -- This process looks in a moment for work that it may run.
 local description = call('HGET', WORKERS, worker)

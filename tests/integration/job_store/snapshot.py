@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from shared.feature_counts import FeatureCounts
 from shared.job_store import keys
 from shared.jobs import END_STATUSES, Lane
 from tests.integration.job_store.expectation import Expectation, ExpectedJob
@@ -65,6 +66,9 @@ class Snapshot:
         assert count("succeeded") == done - job.failed
         assert count("chunks_done") == len(job.done) <= count("chunks_total") == len(job.chunks)
         assert count("attempts_lost") == job.losses
+        counted = FeatureCounts.parse(record.get("feature_counts", ""))
+        assert counted.seen == counted.rows == done
+        assert counted.sums == ({"0:missing": job.failed} if job.failed else {})
 
     def _check_status(self, job: ExpectedJob, record: dict[str, str]) -> None:
         assert (record["status"] if record["status"] in END_STATUSES else "") == job.status

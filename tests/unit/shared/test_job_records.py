@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.chunks import ChunkPlan, ChunkResult, RejectedRows
+from shared.feature_counts import FeatureCounts
 from shared.job_store import records
 from shared.jobs import JobTerms, Lane
 from tests.factories import make_plan, make_spec
@@ -14,6 +15,12 @@ ROWS = st.lists(st.integers(1, 10**9), min_size=1, max_size=5).map(tuple)
 REJECTED = st.just(RejectedRows()) | st.builds(
     RejectedRows, rows=ROWS, lines=ROWS, records=st.binary(max_size=20)
 )
+COUNTS = st.just(FeatureCounts()) | st.builds(
+    FeatureCounts,
+    seen=st.integers(1, 10**6),
+    rows=st.integers(1, 10**9),
+    sums=st.dictionaries(st.from_regex(r"[0-9]{1,3}:[a-z]+[0-9]*", fullmatch=True), st.integers(1)),
+)
 RESULTS = st.builds(
     ChunkResult,
     results=st.binary(max_size=30),
@@ -21,12 +28,21 @@ RESULTS = st.builds(
     succeeded=st.integers(0, 10**9),
     failed=st.integers(0, 10**9),
     rejected=REJECTED,
+    feature_counts=COUNTS,
 )
 
 
 @given(RESULTS)
 def test_the_result_of_a_part_reads_back(result: ChunkResult) -> None:
     assert records.parse_result(records.dump_result(result)) == result
+
+
+@given(COUNTS)
+def test_counts_of_features_read_back(counts: FeatureCounts) -> None:
+    text = counts.dump()
+
+    assert FeatureCounts.parse(text) == counts
+    assert bool(text) == bool(counts.seen)
 
 
 @given(REJECTED)

@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from shared.errors import ManifestError, ModelLoadError, PublishError
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, file_sha256
+from shared.settings import MismatchPolicy
 from tests.estimators import Echo
 from tests.onnx_graphs import identity
 from worker.artifact_loader import load_artifact
@@ -109,6 +110,49 @@ def test_joblib_is_refused_unless_pickles_are_allowed(
 
     with pytest.raises(ModelLoadError, match="ROWMILL_ALLOW_PICKLE"):
         load(repository, manifest)
+
+
+def test_joblib_is_opened_if_its_publisher_knew_the_trust_key(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWMILL_TRUST_KEY", "secret")
+    manifest = publish_line(tmp_path, artifact_format=ArtifactFormat.JOBLIB)
+    path = repository.artifact_path(manifest)
+
+    estimator = load_artifact(path, manifest, allow_pickle=False, trust_key="secret")
+
+    assert estimator.predict(X).tolist() == pytest.approx([10, 20, 30])
+    for key in ("", "another"):
+        with pytest.raises(ModelLoadError, match="ROWMILL_TRUST_KEY"):
+            load_artifact(path, manifest, allow_pickle=False, trust_key=key)
+
+
+def test_a_stamp_is_good_for_one_model_and_one_file(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWMILL_TRUST_KEY", "secret")
+    manifest = publish_line(tmp_path, artifact_format=ArtifactFormat.JOBLIB)
+
+    other_file = manifest.artifact.model_copy(update={"sha256": "0" * 64})
+    assert manifest.is_stamped("secret")
+    assert not manifest.model_copy(update={"name": "other"}).is_stamped("secret")
+    assert not manifest.model_copy(update={"artifact": other_file}).is_stamped("secret")
+
+
+def test_nothing_is_stamped_without_a_key(tmp_path: Path) -> None:
+    manifest = publish_line(tmp_path, artifact_format=ArtifactFormat.JOBLIB)
+
+    assert (manifest.artifact.stamp, manifest.is_stamped("")) == ("", False)
+
+
+@pytest.mark.parametrize("policy", list(MismatchPolicy))
+def test_a_graph_is_opened_whatever_the_policy(
+    repository: ModelRepository, tmp_path: Path, policy: MismatchPolicy
+) -> None:
+    manifest = publish_graph(tmp_path)
+    path = repository.artifact_path(manifest)
+
+    assert load_artifact(path, manifest, allow_pickle=False, on_mismatch=policy)
 
 
 def test_a_graph_is_opened(repository: ModelRepository, tmp_path: Path) -> None:

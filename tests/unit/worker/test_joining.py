@@ -74,6 +74,7 @@ def plain(results: list[ChunkResult]) -> list[tuple[object, ...]]:
             list(csv.reader(io.StringIO(result.results.decode(), newline=""))),
             result.errors,
             result.rejected,
+            result.feature_counts,
             result.succeeded,
             result.failed,
         )

@@ -403,7 +403,7 @@ def test_a_model_that_works_in_place_leaves_the_sample_as_it_was() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_metric_that_no_manifest_can_hold_is_refused(tmp_path: Path, value: float) -> None:
-    with pytest.raises(PublishError, match="The metric 'r2' is (nan|inf)"):
+    with pytest.raises(PublishError, match=r"The metric 'r2' is (nan|inf)"):
         publish_line(tmp_path, metrics={"r2": value})
 
     assert files_of(tmp_path) == set()

@@ -97,6 +97,7 @@ def test_a_chunk_cut_into_parts_gives_the_same_rows_errors_and_rejects(
     assert cells(parts.results) == cells(whole.results)
     assert parts.errors == whole.errors
     assert parts.rejected == whole.rejected
+    assert parts.feature_counts == whole.feature_counts
     assert (parts.succeeded, parts.failed) == (whole.succeeded, whole.failed)
 
 
