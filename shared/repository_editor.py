@@ -88,8 +88,7 @@ class RepositoryEditor:
             return None
         manifest = describe(newest.version, artifact)
         if manifest.fingerprint and artifact.format is newest.artifact.format:
-            written = newest.artifact.model_copy(update={"stamp": artifact.stamp})
-            manifest = manifest.model_copy(update={"artifact": written})
+            manifest = describe(newest.version, newest.artifact)
         same_date = manifest.model_copy(update={"created_at": newest.created_at})
         return newest if same_date == newest else None
 

@@ -106,8 +106,9 @@ def publish(
 def _stamped(artifact: Artifact, name: str) -> Artifact:
     """The artifact with the stamp of who knows the trust key, if this process does."""
     key = Settings().trust_key.get_secret_value()
-    stamp = stamp_of(name, artifact.sha256, key=key) if key else ""
-    return artifact.model_copy(update={"stamp": stamp})
+    if not key:
+        return artifact
+    return artifact.model_copy(update={"stamp": stamp_of(name, artifact.sha256, key=key)})
 
 
 def own_repository() -> Path:

@@ -281,6 +281,20 @@ def test_the_same_model_is_published_once(tmp_path: Path, artifact_format: Artif
     assert ModelRepository(tmp_path).versions("line") == ["1"]
 
 
+@pytest.mark.parametrize("artifact_format", [ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB])
+def test_the_same_model_is_stamped_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, artifact_format: ArtifactFormat
+) -> None:
+    publish_line(tmp_path, artifact_format=artifact_format)
+    keys = ["secret", "secret", "", "other"]
+    versions = []
+    for key in keys:
+        monkeypatch.setenv("ROWMILL_TRUST_KEY", key)
+        versions.append(publish_line(tmp_path, artifact_format=artifact_format).version)
+
+    assert versions == ["2", "2", "2", "3"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
