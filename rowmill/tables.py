@@ -55,7 +55,7 @@ def model_text(model: Model) -> str:
 
 
 def _aliases(model: Model) -> str:
-    return ", ".join(f"{name} → {target}" for name, target in model.aliases.items())
+    return ", ".join(f"{name} → {target}" for name, target in sorted(model.aliases.items()))
 
 
 def job_summary(job: Job) -> str:

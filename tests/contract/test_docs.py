@@ -122,10 +122,16 @@ def perform(
             yield command, ids.translate(expected), printed
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not shutil.which("curl"), reason="the commands use curl")
 @pytest.mark.parametrize(
-    "page", ["tutorial/first-job.md", "how-to/publish-a-model.md", "how-to/combine-models.md"]
+    "page",
+    [
+        "tutorial/first-job.md",
+        "how-to/publish-a-model.md",
+        "how-to/roll-out-a-version.md",
+        "how-to/combine-models.md",
+    ],
 )
 def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:
     performed = list(perform(DOCS / page, stack=stack, cwd=workspace))

@@ -57,7 +57,7 @@ def test_a_model_is_shown_with_versions_aliases_and_comparisons(run, server, mod
 
     shown = run("show", "churn").stdout
 
-    assert re.search(r"^aliases +champion → 1, canary → 2 5\.00%$", shown, re.MULTILINE)
+    assert re.search(r"^aliases +canary → 2 5\.00%, champion → 1$", shown, re.MULTILINE)
     assert re.search(r"^version +2 \(failed, .*\): It was changed\.$", shown, re.MULTILINE)
     assert re.search(
         r"^compared +2 with 1 \(predict\): 1,500 rows, 98\.00% the same$", shown, re.MULTILINE
