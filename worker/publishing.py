@@ -98,7 +98,7 @@ def publish(
 def _stamped(artifact: Artifact, name: str) -> Artifact:
     """The artifact with the stamp of who knows the trust key, if this process does."""
     key = Settings().trust_key.get_secret_value()
-    stamp = stamp_of(name, artifact.sha256, key=key) if key else ""
+    stamp = stamp_of(name, artifact, key=key) if key else ""
     return artifact.model_copy(update={"stamp": stamp})
 
 
