@@ -176,7 +176,9 @@ def _bar(source: str) -> ProgressBar:
 
 
 def _report(job: Job) -> None:
-    """One line about the whole job on stderr; ends the process with 3 if rows failed."""
+    """Warnings and a line about the whole job on stderr; ends the process with 3 if rows failed."""
+    for warning in job.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     click.echo(job_summary(job), err=True)
     if job.failed:
         raise click.exceptions.Exit(ExitCode.SOME_ROWS_FAILED)

@@ -44,6 +44,8 @@ class Job:
     expires_at: datetime
     error_detail: str
     """Why the job failed as a whole; empty if it didn't."""
+    warnings: tuple[str, ...]
+    """What to know before the predictions are used."""
     document: Mapping[str, object]
     """The whole answer."""
 
@@ -84,5 +86,6 @@ def job_from_json(document: Any) -> Job:
         finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
         expires_at=datetime.fromisoformat(document["expires_at"]),
         error_detail=document["error"]["detail"] if document["error"] else "",
+        warnings=tuple(document["warnings"]),
         document=document,
     )

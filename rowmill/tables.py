@@ -36,6 +36,7 @@ def job_text(job: Job) -> str:
         ("took", took),
         ("expires", _time_text(job.expires_at)),
         ("error", job.error_detail),
+        *(("warning", warning) for warning in job.warnings),
     )
 
 

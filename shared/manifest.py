@@ -43,9 +43,11 @@ class Artifact(BaseModel):
     """Proof that it was published by who knows the repository's trust key; see `stamp_of`."""
 
 
-def stamp_of(name: str, sha256: str, *, key: str) -> str:
-    """Proof that who knows `key` published an artifact as a version of this model (RFC 2104)."""
-    return hmac.new(key.encode(), f"{name} {sha256}".encode(), hashlib.sha256).hexdigest()
+def stamp_of(name: str, artifact: Artifact, *, key: str) -> str:
+    """Proof that who knows `key` published a file, in its format, as a version of this model
+    (RFC 2104)."""
+    stamped = f"{name} {artifact.format} {artifact.sha256}"
+    return hmac.new(key.encode(), stamped.encode(), hashlib.sha256).hexdigest()
 
 
 class Combination(StrEnum):
@@ -117,7 +119,7 @@ class Manifest(BaseModel):
 
     def is_stamped(self, key: str) -> bool:
         """Whether its publisher knew this key, which must not be empty."""
-        stamp = stamp_of(self.name, self.artifact.sha256, key=key)
+        stamp = stamp_of(self.name, self.artifact, key=key)
         return bool(key) and hmac.compare_digest(stamp, self.artifact.stamp)
 
     @property

@@ -108,7 +108,10 @@ class ModelRepository:
         return manifests
 
     def aliases(self, name: str) -> Aliases:
-        """The aliases of a model; none if there is no file of them. Raises AliasError."""
+        """The aliases of a model; none if there is no file of them.
+
+        If it can't be read they are what they were when it last could be. Raises AliasError.
+        """
         path = os.path.join(self.root, name, ALIASES_FILE)
         try:
             changed_at = os.stat(path).st_mtime_ns
@@ -120,9 +123,14 @@ class ModelRepository:
         try:
             aliases = Aliases.model_validate_json(Path(path).read_bytes())
         except (OSError, ValidationError) as error:
-            raise AliasError(f"The aliases of '{name}' can't be read; mend its file.") from error
-        if _is_settled(changed_at):
-            self._aliases[path] = changed_at, aliases
+            if kept is not None:
+                logger.warning("aliases can't be read", extra={"model": name, "reason": str(error)})
+                return kept
+            raise AliasError(
+                f"The aliases of '{name}' in its {ALIASES_FILE} can't be read; set one by 'rowmill "
+                "models alias', which begins the file anew."
+            ) from error
+        self._aliases[path] = changed_at if _is_settled(changed_at) else 0, aliases
         return aliases
 
     def resolve(self, reference: str) -> Manifest:

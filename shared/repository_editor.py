@@ -25,6 +25,9 @@ from shared.model_repository import (
     file_sha256,
 )
 
+REMOVED = ".removed-"
+"""Before the number of a version that is gone, in the name of a file that is left of it."""
+
 
 class RepositoryEditor:
     """Changes the models of one repository."""
@@ -98,7 +101,8 @@ class RepositoryEditor:
         """Rename `aside` to the next free version; rename fails where another one was quicker."""
         aside.chmod(0o755)
         while True:
-            taken = [int(d.name) for d in home.iterdir() if re.fullmatch(VERSION_PATTERN, d.name)]
+            names = (entry.name.removeprefix(REMOVED) for entry in home.iterdir())
+            taken = [int(number) for number in names if re.fullmatch(VERSION_PATTERN, number)]
             version = str(max(taken, default=0) + 1)
             manifest = describe(version)
             (aside / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n")
@@ -113,40 +117,43 @@ class RepositoryEditor:
     def set_alias(self, name: str, alias: str, target: Alias | None) -> Aliases:
         """Point an alias at a version, or take it away (None); returns all there are now. Atomic.
 
-        Raises ModelNotFoundError, AliasError.
+        A file of aliases that can't be read is begun anew. Raises ModelNotFoundError, AliasError.
         """
-        wanted = Reference.parse(f"{name}@{alias}")
-        if target is not None:
-            wanted = Reference(name=name, version=target.version)
-        self._repository.version_of(wanted)
+        reference = Reference.parse(f"{name}@{alias}")
         with self._changing(name) as home:
-            others = {
-                known: to
-                for known, to in self._repository.aliases(name).root.items()
-                if known != alias
-            }
-            try:
-                changed = Aliases(others | ({alias: target} if target else {}))
-            except ValidationError as error:
-                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise AliasError(f"Alias '{alias}' of '{name}' can't be set: {reason}.") from error
+            if target is not None:
+                reference = Reference(name=name, version=target.version)
+                self._repository.version_of(reference)
+            known = self._aliases(name)
+            if target is None and alias not in known:
+                self._repository.version_of(reference)
+            others = {other: to for other, to in known.items() if other != alias}
+            changed = _checked(name, alias, others | ({alias: target} if target else {}))
             aside = home / f".{ALIASES_FILE}"
             aside.write_text(changed.model_dump_json(indent=2) + "\n")
             os.replace(aside, home / ALIASES_FILE)
         return changed
 
+    def _aliases(self, name: str) -> dict[str, Alias]:
+        try:
+            return self._repository.aliases(name).root
+        except AliasError:
+            return {}
+
     def remove(self, name: str, version: str) -> None:
-        """Delete a version. Jobs that wait for it fail where it is not loaded.
+        """Delete a version; its number is not given again. Jobs that wait for it fail where it is
+        not loaded.
 
         Raises ModelNotFoundError; AliasError for one that an alias points to.
         """
-        self._repository.version_of(Reference(name=name, version=version))
         with self._changing(name) as home:
+            self._repository.version_of(Reference(name=name, version=version))
             if pointing := self._repository.aliases(name).of(version):
                 raise AliasError(
                     f"Version '{version}' of '{name}' is its {', '.join(pointing)}; move the alias "
                     "first."
                 )
+            (home / f"{REMOVED}{version}").touch()
             # Gone at once for all who look; deleting a large file takes its time.
             aside = Path(tempfile.mkdtemp(prefix=".removing-", dir=home))
             os.rename(home / version, aside / version)
@@ -156,9 +163,20 @@ class RepositoryEditor:
     def _changing(self, name: str) -> Iterator[Path]:
         """The model's directory, for one who changes what is there at a time."""
         home = self._repository.root / name
+        if not home.is_dir():
+            self._repository.version_of(Reference(name=name))
         directory = os.open(home, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield home
         finally:
             os.close(directory)
+
+
+def _checked(name: str, alias: str, aliases: dict[str, Alias]) -> Aliases:
+    """Raises AliasError for aliases that don't go together."""
+    try:
+        return Aliases(aliases)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise AliasError(f"Alias '{alias}' of '{name}' can't be set: {reason}.") from error

@@ -15,6 +15,9 @@ from shared.settings import MismatchPolicy
 from worker.onnx_model import OnnxModel
 from worker.reasons import first_line
 
+MOST_NAMED = 10
+"""Types that a message names: a forged file may hold thousands."""
+
 
 def load_artifact(
     path: Path,
@@ -75,8 +78,9 @@ def _open_skops(path: Path, manifest: Manifest) -> Any:
     trusted = list(manifest.artifact.trusted_types)
     unknown = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
     if unknown:
+        named = ", ".join(unknown[:MOST_NAMED]) + ", …" * (len(unknown) > MOST_NAMED)
         raise ModelLoadError(
-            f"'{manifest.version_id}' holds types that nobody vouched for: {', '.join(unknown)}. "
+            f"'{manifest.version_id}' holds types that nobody vouched for: {named}. "
             "Look at them, then publish it with trusted_types naming them."
         )
     return skops.io.load(path, trusted=trusted)

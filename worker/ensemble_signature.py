@@ -134,11 +134,14 @@ def _prediction(member: Manifest) -> Dtype:
 def _average_outputs(
     members: Sequence[Manifest], predictions: Sequence[Dtype], combination: Combination
 ) -> Outputs:
-    """`predict` where all predict numbers, and `predict_proba` where all know the same classes."""
+    """`predict` where all predict quantities, and `predict_proba` where all know the same classes.
+
+    Numbers that name classes are no quantities: there is no class between two others.
+    """
     outputs: Outputs = {}
-    if NUMERIC.issuperset(predictions):
-        outputs[OutputKind.PREDICT] = (OutputColumn(name="prediction", dtype=Dtype.FLOAT),)
     classes = [_class_columns(member) for member in members]
+    if NUMERIC.issuperset(predictions) and not any(classes):
+        outputs[OutputKind.PREDICT] = (OutputColumn(name="prediction", dtype=Dtype.FLOAT),)
     if classes[0] and all(set(own) == set(classes[0]) for own in classes):
         outputs[OutputKind.PREDICT_PROBA] = _floats(classes[0])
     if not outputs:

@@ -108,7 +108,7 @@ def _stamped(artifact: Artifact, name: str) -> Artifact:
     key = Settings().trust_key.get_secret_value()
     if not key:
         return artifact
-    return artifact.model_copy(update={"stamp": stamp_of(name, artifact.sha256, key=key)})
+    return artifact.model_copy(update={"stamp": stamp_of(name, artifact, key=key)})
 
 
 def own_repository() -> Path:

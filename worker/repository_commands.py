@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from shared.aliases import Alias, Aliases
-from shared.errors import ManifestError
+from shared.errors import AliasError, ManifestError
 from shared.job_store.model_reports import VersionReport
 from shared.manifest import ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, Reference
@@ -125,9 +125,12 @@ def publish(
 
 
 def _point(repository: ModelRepository, manifest: Manifest, aliases: Sequence[str]) -> Aliases:
-    """Move aliases to a version and return all that there are now."""
+    """Move aliases to a version and return all that there are now; none if nobody can read them."""
     editor = RepositoryEditor(repository)
-    known = repository.aliases(manifest.name)
+    try:
+        known = repository.aliases(manifest.name)
+    except AliasError:  # setting one begins anew
+        known = Aliases({})
     for alias in aliases:
         before = known.root.get(alias, Alias(version=manifest.version))
         target = before.model_copy(update={"version": manifest.version})

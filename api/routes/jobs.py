@@ -6,7 +6,7 @@ from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
 from api.bodies import csv_blocks, json_text
-from api.comparison import compared, drift_warnings
+from api.drift_report import compared, drift_warnings
 from api.query import (
     FeaturesQuery,
     JobListQuery,

@@ -206,6 +206,18 @@ def test_cancel_stops_a_job_whose_results_stay_away_until_then(run: Run) -> None
     assert f"Job {job_id} was cancelled" in waited.stderr
 
 
+def test_warnings_of_a_job_are_shown_beside_its_summary(run: Run) -> None:
+    rows = "x\n" + "600\n" * 50
+
+    done = run("predict", "-", "--model", "line", stdin=rows)
+
+    warning, summary = done.stderr.splitlines()
+    assert warning.startswith("Warning: ")
+    assert "'x'" in warning
+    assert summary.startswith("Scored 50 rows")
+    assert done.returncode == 0
+
+
 def test_jobs_lists_the_newest_first(run: Run, job_id: str) -> None:
     listed = run("jobs", "--model", "line", "--status", "partially_succeeded")
     document = json.loads(run("jobs", "--limit", "1", "--json").stdout)

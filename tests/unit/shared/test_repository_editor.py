@@ -1,6 +1,7 @@
 """Aliases move and versions go, each in one step for who reads."""
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,13 +98,60 @@ def test_a_broken_file_of_aliases_is_an_error_and_no_guess(
     assert repository.resolve("echo:1").version == "1"
 
 
+def test_a_file_of_aliases_that_breaks_changes_nothing_for_who_knew_it(
+    repository: ModelRepository, editor: RepositoryEditor, tmp_path: Path
+) -> None:
+    editor.set_alias("echo", "champion", to("2"))
+    assert repository.resolve("echo").version == "2"
+
+    (tmp_path / "echo/aliases.json").write_text("{")
+
+    assert repository.resolve("echo").version == "2"
+
+
+def test_a_broken_file_of_aliases_is_mended_by_setting_one(tmp_path: Path) -> None:
+    publish(ModelRepository(tmp_path))
+    (tmp_path / "echo/aliases.json").write_text("{")
+
+    RepositoryEditor(ModelRepository(tmp_path)).set_alias("echo", "champion", to("1"))
+
+    assert list(ModelRepository(tmp_path).aliases("echo").root) == ["champion"]
+
+
+def test_an_alias_whose_version_is_gone_can_be_taken_away(
+    repository: ModelRepository, editor: RepositoryEditor, tmp_path: Path
+) -> None:
+    editor.set_alias("echo", "champion", to("2"))
+    shutil.rmtree(tmp_path / "echo/2")
+
+    assert editor.set_alias("echo", "champion", None).root == {}
+    assert repository.resolve("echo").version == "3"
+
+
+@pytest.mark.parametrize("name", ["nothing", "Bad Name"])
+def test_a_model_that_is_not_there_has_no_aliases_to_set(
+    editor: RepositoryEditor, name: str
+) -> None:
+    with pytest.raises(ModelNotFoundError):
+        editor.set_alias(name, "champion", to("1"))
+
+
+def test_the_number_of_a_version_that_was_removed_is_not_given_again(
+    repository: ModelRepository, editor: RepositoryEditor
+) -> None:
+    editor.remove("echo", "3")
+
+    assert publish(repository).version == "4"
+    assert repository.versions("echo") == ["1", "2", "4"]
+
+
 def test_a_version_is_removed_with_all_its_files(
     repository: ModelRepository, editor: RepositoryEditor, tmp_path: Path
 ) -> None:
     editor.remove("echo", "2")
 
     assert repository.versions("echo") == ["1", "3"]
-    assert sorted(os.listdir(tmp_path / "echo")) == ["1", "3"]
+    assert sorted(os.listdir(tmp_path / "echo")) == [".removed-2", "1", "3"]
     with pytest.raises(ModelNotFoundError, match="it has 1, 3"):
         editor.remove("echo", "2")
 

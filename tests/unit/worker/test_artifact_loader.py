@@ -133,10 +133,11 @@ def test_a_stamp_is_good_for_one_model_and_one_file(
     monkeypatch.setenv("ROWMILL_TRUST_KEY", "secret")
     manifest = publish_line(tmp_path, artifact_format=ArtifactFormat.JOBLIB)
 
-    other_file = manifest.artifact.model_copy(update={"sha256": "0" * 64})
     assert manifest.is_stamped("secret")
     assert not manifest.model_copy(update={"name": "other"}).is_stamped("secret")
-    assert not manifest.model_copy(update={"artifact": other_file}).is_stamped("secret")
+    for change in ({"sha256": "0" * 64}, {"format": ArtifactFormat.ONNX}):
+        other = manifest.artifact.model_copy(update=change)
+        assert not manifest.model_copy(update={"artifact": other}).is_stamped("secret")
 
 
 def test_nothing_is_stamped_without_a_key(tmp_path: Path) -> None:

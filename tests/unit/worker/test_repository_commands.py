@@ -155,6 +155,19 @@ def test_aliases_are_moved_to_what_is_published_and_keep_their_weight(run: Run, 
     assert aliases == {"champion": "2", "canary": {"version": "2", "weight": 0.1}}
 
 
+@pytest.mark.parametrize("options", [(), ("--alias", "champion")])
+def test_aliases_that_can_not_be_read_keep_nothing_from_being_published(
+    run: Run, home: Path, options: tuple[str, ...]
+) -> None:
+    add()
+    (home / "models/churn/aliases.json").write_text("{")
+    write_joblib(home / "model.joblib")
+
+    result = run("publish", "model.joblib", *PUBLISH, *options)
+
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "published churn/2")
+
+
 def test_the_sample_may_have_more_columns_in_another_order(run: Run, home: Path) -> None:
     write_joblib(home / "model.joblib")
     X.assign(left=["yes", "no", "no", "yes"])[["left", "b", "a"]].to_csv("sample.csv", index=False)
@@ -517,7 +530,7 @@ def test_a_version_is_removed(run: Run, home: Path) -> None:
         add(version)
 
     assert run("remove", "churn:1").stdout == "removed churn/1\n"
-    assert os.listdir("models/churn") == ["2"]
+    assert ModelRepository(home / "models").versions("churn") == ["2"]
 
 
 @pytest.mark.parametrize("reference", ["churn", "churn@champion"])
