@@ -143,7 +143,9 @@ class Serving:
             return None
         if not self._is_ready(name, alias.version, moment):
             return None
-        return self._repository.manifest(name, alias.version)
+        shadow = self._repository.manifest(name, alias.version)
+        is_given_up = moment.known.is_given_up(shadow.version_id, shadow.artifact.sha256)
+        return None if is_given_up else shadow
 
 
 def state_of(repository: ModelRepository, name: str, version: str, known: Known) -> VersionState:
