@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.serving import state_of
-from shared.errors import ManifestError
+from shared.errors import ManifestError, ShadowGivenUpError
 from shared.job_store.model_reports import Comparison, Known, ModelReports, Usage, VersionReport
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
@@ -70,13 +70,12 @@ def _version_document(
     usage = standing.usage.get(version_id, Usage())
     rows = usage.succeeded + usage.failed
     manifest = _readable(repository, name, version)
-    sha256 = manifest.artifact.sha256 if manifest else None
-    reports = standing.known.reports_on(version_id, sha256)
+    reports = _reports(version_id, manifest, standing.known)
     return {
         "version": version,
         "created_at": _time(manifest) if manifest else None,
         "state": state_of(repository, name, version, standing.known),
-        "error": _error(reports, is_readable=manifest is not None),
+        "error": _error(version_id, manifest, standing.known),
         "warnings": list(dict.fromkeys(r.warning for r in reports if r.warning)),
         "jobs": usage.jobs,
         "rows": rows,
@@ -92,14 +91,20 @@ def _readable(repository: ModelRepository, name: str, version: str) -> Manifest 
         return None
 
 
-def _error(reports: list[VersionReport], *, is_readable: bool) -> dict[str, str] | None:
-    """Why a version can't be used, by the first worker that says so."""
-    for report in reports:
+def _reports(version_id: str, manifest: Manifest | None, known: Known) -> list[VersionReport]:
+    return known.reports_on(version_id, manifest.artifact.sha256 if manifest else None)
+
+
+def _error(version_id: str, manifest: Manifest | None, known: Known) -> dict[str, str] | None:
+    """Why a version can't be used, by the first worker that says so, or not as a shadow."""
+    for report in _reports(version_id, manifest, known):
         if report.has_failed:
             return {"code": report.code, "detail": report.detail}
-    if is_readable:
-        return None
-    return {"code": ManifestError.code, "detail": "The manifest can't be read."}
+    if manifest is None:
+        return {"code": ManifestError.code, "detail": "The manifest can't be read."}
+    if known.is_given_up(version_id, manifest.artifact.sha256):
+        return {"code": ShadowGivenUpError.code, "detail": str(ShadowGivenUpError(version_id))}
+    return None
 
 
 def _comparison_document(found: Comparison) -> dict[str, Any]:

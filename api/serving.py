@@ -61,6 +61,7 @@ class Serving:
         self._repository = repository
         self._reports = reports
         self._moment = _Moment(read_at=float("-inf"), known=Known())
+        self._away_at = float("-inf")
 
     def resolve(self, text: str, job_id: str) -> Served:
         """What a reference means for this job: for the same id the same, as long as nothing moves.
@@ -80,9 +81,8 @@ class Serving:
         Raises ModelNotFoundError, ManifestError, AliasError.
         """
         reference = Reference.parse(text)
-        try:
-            moment = self._recent()
-        except StoreError:
+        moment = self._recent_if_there()
+        if moment is None:
             return self._repository.resolve(text)
         if not (reference.alias or reference.version):
             default = self._repository.aliases(reference.name).default
@@ -94,6 +94,17 @@ class Serving:
         if now - self._moment.read_at > RECENT_SECONDS:
             self._moment = _Moment(read_at=now, known=self._reports.known())
         return self._moment
+
+    def _recent_if_there(self) -> _Moment | None:
+        """None while the store is out of reach. To find that out takes a while, too long to do it
+        for each model of a list."""
+        if time.monotonic() - self._away_at <= RECENT_SECONDS:
+            return None
+        try:
+            return self._recent()
+        except StoreError:
+            self._away_at = time.monotonic()
+            return None
 
     def _routed(self, reference: Reference, job_id: str, moment: _Moment) -> Reference:
         """The alias that a name alone means for a job, or the name where it means the newest."""
@@ -122,11 +133,11 @@ class Serving:
 
     def _usable(self, reference: Reference, moment: _Moment) -> Manifest:
         """The manifest of the version that is wanted, or else of the best there is."""
-        name, wanted = reference.name, self._repository.version_of(reference)
+        name, before = reference.name, moment.known.serving.get(str(reference))
+        wanted = self._wanted(reference, before)
         if reference.version:
             return self._repository.manifest(name, wanted)
         versions = self._repository.versions(name)
-        before = moment.known.serving.get(str(reference))
         others = [] if reference.alias else list(reversed(versions))
         candidates = [v for v in dict.fromkeys([wanted, before, *others]) if v in versions]
         states = {v: state_of(self._repository, name, v, moment.known) for v in candidates}
@@ -136,6 +147,17 @@ class Serving:
         hopeful = [v for v in candidates if states[v] is not VersionState.FAILED]
         return self._repository.manifest(name, [*ready, *hopeful, wanted][0])
 
+    def _wanted(self, reference: Reference, before: str | None) -> str:
+        """The version that is wanted; what was meant before if it is not there (yet)."""
+        name = reference.name
+        try:
+            return self._repository.version_of(reference)
+        except ModelNotFoundError:
+            is_alias = reference.alias in self._repository.aliases(name).root
+            if before is None or not is_alias or before not in self._repository.versions(name):
+                raise
+            return before
+
     def _shadow(self, manifest: Manifest, moment: _Moment) -> Manifest | None:
         name = manifest.name
         alias = self._repository.aliases(name).shadow()
@@ -143,7 +165,9 @@ class Serving:
             return None
         if not self._is_ready(name, alias.version, moment):
             return None
-        return self._repository.manifest(name, alias.version)
+        shadow = self._repository.manifest(name, alias.version)
+        is_given_up = moment.known.is_given_up(shadow.version_id, shadow.artifact.sha256)
+        return None if is_given_up else shadow
 
 
 def state_of(repository: ModelRepository, name: str, version: str, known: Known) -> VersionState:

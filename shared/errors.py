@@ -35,7 +35,8 @@ RowmillError
 │   ├── AliasError                  invalid_alias
 │   ├── PublishError                publish_failed
 │   ├── ModelLoadError              model_load_failed
-│   └── ExampleError                model_example_failed
+│   ├── ExampleError                model_example_failed
+│   └── ShadowGivenUpError          shadow_given_up
 └── StoreError
     ├── StoreUnavailableError       store_unavailable
     └── StoreFullError              store_full
@@ -368,6 +369,19 @@ class ExampleError(ModelError):
         super().__init__(
             f"'{version_id}' can't score its own example by {output}: {reason} "
             "Publish it with a sample that it can score."
+        )
+
+
+class ShadowGivenUpError(ModelError):
+    """A version costs processes while it is only compared with another."""
+
+    code = "shadow_given_up"
+
+    def __init__(self, version_id: str) -> None:
+        super().__init__(
+            f"'{version_id}' is not compared any more: processes that scored it as a shadow died, "
+            "or passed their time limit. Look into the worker's log, then publish a version that "
+            "can score these rows."
         )
 
 

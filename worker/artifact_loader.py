@@ -44,18 +44,27 @@ def load_artifact(
             f"The artifact of '{model}' does not have the checksum its manifest names; "
             "it was changed after it was published. Publish it again."
         )
+    heed_mismatches(on_mismatch)
     try:
-        with warnings.catch_warnings():
-            # A model of another scikit-learn version may score wrongly without an error.
-            is_refused = on_mismatch is MismatchPolicy.REFUSE
-            action: Literal["error", "ignore"] = "error" if is_refused else "ignore"
-            warnings.simplefilter(action, InconsistentVersionWarning)
-            is_trusted = allow_pickle or manifest.is_stamped(trust_key)
-            return _open(path, manifest, allow_pickle=is_trusted)
+        is_trusted = allow_pickle or manifest.is_stamped(trust_key)
+        return _open(path, manifest, allow_pickle=is_trusted)
     except ModelLoadError:
         raise
     except Exception as error:  # a foreign file and its classes may raise anything
         raise ModelLoadError(f"'{model}' can't be opened: {first_line(error)}") from error
+
+
+def heed_mismatches(on_mismatch: MismatchPolicy) -> None:
+    """Let this process refuse, or not, models of another scikit-learn version from now on: they may
+    score wrongly without an error.
+
+    For good, since the filters of warnings belong to the process: who puts them back when a model
+    is open would put back those of another thread that scores meanwhile, or be without them as soon
+    as that one does.
+    """
+    is_refused = on_mismatch is MismatchPolicy.REFUSE
+    action: Literal["error", "ignore"] = "error" if is_refused else "ignore"
+    warnings.simplefilter(action, InconsistentVersionWarning)
 
 
 def _open(path: Path, manifest: Manifest, *, allow_pickle: bool) -> Any:

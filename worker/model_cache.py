@@ -57,12 +57,17 @@ class ModelCache:
             with self._opening[version_id]:
                 # Another thread may have opened it while this one waited.
                 predictor = self._loaded(version_id, sha256)
-                predictor = predictor or self._load(self._loader.repository.manifest(name, version))
-        if predictor.manifest.artifact.sha256 != sha256:
-            raise ModelLoadError(
-                f"'{version_id}' is not the version the job was made for; submit it again."
-            )
+                predictor = predictor or self._load(self._pinned(name, version, sha256))
         return predictor
+
+    def _pinned(self, name: str, version: str, sha256: str) -> Manifest:
+        """The manifest on disk, if it is still the one a job was made for."""
+        manifest = self._loader.repository.manifest(name, version)
+        if manifest.artifact.sha256 != sha256:
+            raise ModelLoadError(
+                f"'{manifest.version_id}' is not the version the job was made for; submit it again."
+            )
+        return manifest
 
     def _loaded(self, version_id: str, sha256: str) -> Predictor | None:
         with self._lock:

@@ -9,7 +9,7 @@ from shared.manifest import ArtifactFormat, Ensemble, Manifest, Member
 from shared.model_repository import ModelRepository
 from shared.settings import MismatchPolicy, Settings
 from shared.signature import Signature
-from worker.artifact_loader import load_artifact
+from worker.artifact_loader import heed_mismatches, load_artifact
 from worker.ensemble_model import EnsembleModel, assembled
 from worker.predictor import Predictor
 
@@ -17,7 +17,7 @@ OF_SCIKIT_LEARN = frozenset({ArtifactFormat.SKOPS, ArtifactFormat.JOBLIB})
 
 
 class ModelLoader:
-    """Opens model versions of one repository. Keeps nothing."""
+    """Opens model versions of one repository. Keeps nothing. A process has one policy for all."""
 
     def __init__(
         self,
@@ -27,6 +27,8 @@ class ModelLoader:
         trust_key: str = "",
         on_mismatch: MismatchPolicy = MismatchPolicy.REFUSE,
     ) -> None:
+        # Now, and not when the first model is opened: others may score by then.
+        heed_mismatches(on_mismatch)
         self.repository = repository
         self._allow_pickle = allow_pickle
         self._trust_key = trust_key

@@ -7,12 +7,13 @@ worker's main process, from which all others are forked, must not be the one.
 import csv
 import io
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from contextlib import suppress
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shared.chunks import ChunkPlan
 from shared.errors import ExampleError, ModelError, ModelLoadError
@@ -25,6 +26,13 @@ from worker.predictor import Predictor
 from worker.scoring import Slice
 
 POLL_SECONDS = 0.01
+
+GRACE_SECONDS = 5.0
+"""A process that tries a version ends itself so long after its time is up: its worker may be gone,
+and nobody else would."""
+
+MAX_REPORT_BYTES = 1024**2
+READ_BYTES = 65536
 
 _REPORT = TypeAdapter(VersionReport)
 _FORK = multiprocessing.get_context("fork")
@@ -46,37 +54,70 @@ class Trial:
         self._clock = clock
         self._seconds = seconds
         self._ends_at = clock() + seconds
-        self._receiver, sender = _FORK.Pipe(duplex=False)
+        self._receiver, sender = os.pipe()
+        os.set_blocking(self._receiver, False)
+        self._received = bytearray()
+        self._is_stopped = False
         self._process = _FORK.Process(
-            target=_attempt, args=(attempt, manifest, sender), name="trial", daemon=True
+            target=_attempt, args=(attempt, manifest, sender, seconds), name="trial", daemon=True
         )
         self._process.start()
         # Or its end could not be told from its silence.
-        sender.close()
+        os.close(sender)
 
     def report(self) -> VersionReport | None:
-        """What came of it; None as long as that is open."""
-        if self._receiver.poll():
-            report = self._received()
-        elif self._clock() < self._ends_at:
-            return None
-        else:
+        """What came of it; None as long as that is open. Never waits for the process."""
+        # In this order: what a process wrote is there when it has ended.
+        has_ended = self._has_ended()
+        is_all = self._read()
+        report = self._parsed() if is_all or has_ended else None
+        if report is None and has_ended:
+            exit_code = self.stop()
+            report = self._failed(f"died ({_ending(exit_code)})")
+        elif report is None and len(self._received) > MAX_REPORT_BYTES:
+            report = self._failed(f"wrote more than {MAX_REPORT_BYTES} bytes of report")
+        elif report is None and self._clock() >= self._ends_at:
             report = self._failed(f"took longer than {self._seconds:g} s")
-        self.stop()
+        if report is not None:
+            self.stop()
         return report
 
-    def stop(self) -> None:
-        """End the process, if it has not ended."""
+    def stop(self) -> int:
+        """End the process, if it has not ended, and those that it began; its exit code."""
+        if self._is_stopped:
+            return 0
+        self._is_stopped = True
+        # While it is not waited for its id is no other's.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.kill()
         self._process.join()
-        self._receiver.close()
+        exit_code = self._process.exitcode or 0
+        self._process.close()
+        os.close(self._receiver)
+        return exit_code
 
-    def _received(self) -> VersionReport:
+    def _has_ended(self) -> bool:
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid or 0, options) is not None
+
+    def _read(self) -> bool:
+        """Take what was written so far; whether it is all."""
+        while len(self._received) <= MAX_REPORT_BYTES:
+            try:
+                data = os.read(self._receiver, READ_BYTES)
+            except BlockingIOError:
+                return False
+            if not data:
+                return True
+            self._received += data
+        return False
+
+    def _parsed(self) -> VersionReport | None:
         try:
-            return _REPORT.validate_json(self._receiver.recv_bytes())
-        except EOFError:
-            self._process.join()
-            return self._failed(f"died ({_ending(self._process.exitcode or 0)})")
+            return _REPORT.validate_json(bytes(self._received))
+        except ValidationError:
+            return None
 
     def _failed(self, how: str) -> VersionReport:
         error = ModelLoadError(
@@ -97,16 +138,23 @@ def try_apart(
 
 
 def _ending(exit_code: int) -> str:
-    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+    if exit_code >= 0:
+        return f"exit code {exit_code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return names.get(-exit_code, f"signal {-exit_code}")
 
 
 def _attempt(
-    attempt: Callable[[Manifest], VersionReport], manifest: Manifest, sender: Connection
+    attempt: Callable[[Manifest], VersionReport], manifest: Manifest, sender: int, seconds: float
 ) -> None:
+    # What the libraries of a model begin ends with it.
+    os.setpgid(0, 0)
     # Celery's handlers are about the worker, which this process is not.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
-    sender.send_bytes(_REPORT.dump_json(attempt(manifest)))
+    signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
+    with os.fdopen(sender, "wb") as stream:
+        stream.write(_REPORT.dump_json(attempt(manifest)))
 
 
 def try_version(loader: ModelLoader, manifest: Manifest) -> VersionReport:

@@ -29,6 +29,9 @@ RETELL_SECONDS = 5.0
 
 Attempt = Callable[[Manifest], VersionReport]
 
+_File = tuple[int, int] | None
+"""When an artifact changed, and its size; None if there is none."""
+
 
 class ModelWatch:
     """What one worker makes of the versions of a repository."""
@@ -55,6 +58,9 @@ class ModelWatch:
         self._clock = clock
         self._trials: dict[str, tuple[Manifest, Trial]] = {}
         self._tried: dict[str, VersionReport] = {}
+        self._files: dict[str, tuple[_File, _File]] = {}
+        self._failures = 0
+        self._unreadable_aliases: set[str] = set()
         self._told: tuple[dict[str, VersionReport], dict[str, str]] = {}, {}
         self._told_at = float("-inf")
 
@@ -72,9 +78,10 @@ class ModelWatch:
 
     def round(self) -> None:
         """Look for what is new, and tell. Raises StoreError."""
-        failed = self._look()
-        if failed:
-            self._reports.count_failures(failed)
+        self._look()
+        if self._failures:
+            self._reports.count_failures(self._failures)
+            self._failures = 0
         trying = {
             version_id: VersionReport(sha256=manifest.artifact.sha256)
             for version_id, (manifest, _) in self._trials.items()
@@ -91,17 +98,19 @@ class ModelWatch:
             trial.stop()
         self._trials.clear()
 
-    def _look(self) -> int:
-        """Hear of trials that are over and begin others; how many versions turned out useless."""
-        failures = sum(self._hear())
+    def _look(self) -> None:
+        """Hear of trials that are over and begin others."""
+        self._hear()
         self._forget()
-        for version_id, manifest in list(self._wanted()):
+        # One by one: what is noted of a version decides whether an older one is wanted.
+        for version_id, manifest in self._wanted():
             if isinstance(manifest, ModelError):
-                failures += self._note(version_id, failure(manifest, ""))
+                self._note(version_id, failure(manifest, ""))
             elif len(self._trials) < self._at_once and not self._is_known(version_id, manifest):
+                file = self._file(manifest)
+                self._files[version_id] = file, file
                 trial = Trial(manifest, self._attempt, seconds=self._trial_seconds)
                 self._trials[version_id] = manifest, trial
-        return failures
 
     def _forget(self) -> None:
         """Forget what is known of versions that are gone."""
@@ -109,30 +118,47 @@ class ModelWatch:
             name, _, version = version_id.partition("/")
             if version not in self._repository.versions(name):
                 del self._tried[version_id]
+                self._files.pop(version_id, None)
 
-    def _hear(self) -> Iterator[int]:
+    def _hear(self) -> None:
         for version_id, (_, trial) in list(self._trials.items()):
             if (report := trial.report()) is not None:
                 del self._trials[version_id]
-                yield self._note(version_id, report)
+                self._note(version_id, report)
 
-    def _note(self, version_id: str, report: VersionReport) -> int:
-        """Keep a report; 1 if it is news that the version can't serve."""
+    def _note(self, version_id: str, report: VersionReport) -> None:
         if self._tried.get(version_id) == report:
-            return 0
+            return
         self._tried[version_id] = report
         if report.is_ready:
             logger.info("model version ready", extra={"model": version_id})
-            return 0
+            return
+        self._failures += 1
         fields = {"model": version_id, "code": report.code, "reason": report.detail}
         logger.error("model version can't serve", extra=fields)
-        return 1
 
     def _is_known(self, version_id: str, manifest: Manifest) -> bool:
+        if version_id in self._trials:
+            return True
         tried = self._tried.get(version_id)
-        return version_id in self._trials or (
-            tried is not None and tried.sha256 == manifest.artifact.sha256
-        )
+        if tried is None or tried.sha256 != manifest.artifact.sha256:
+            return False
+        return tried.is_ready or not self._is_another_file(version_id, manifest)
+
+    def _is_another_file(self, version_id: str, manifest: Manifest) -> bool:
+        """Whether the artifact is not the one that was tried, as where a directory is copied file
+        by file, and has not changed since the last look."""
+        now = self._file(manifest)
+        tried, seen = self._files.get(version_id, (now, now))
+        self._files[version_id] = tried, now
+        return now == seen and now != tried
+
+    def _file(self, manifest: Manifest) -> _File:
+        try:
+            found = self._repository.artifact_path(manifest).stat()
+        except (OSError, ManifestError):
+            return None
+        return found.st_ctime_ns, found.st_size
 
     def _is_ready(self, version_id: str) -> bool:
         return version_id in self._tried and self._tried[version_id].is_ready
@@ -166,10 +192,15 @@ class ModelWatch:
 
     def _aliases(self, name: str) -> Aliases:
         try:
-            return self._repository.aliases(name)
+            aliases = self._repository.aliases(name)
         except AliasError as error:
-            logger.warning("aliases left out", extra={"model": name, "reason": str(error)})
+            if name not in self._unreadable_aliases:
+                fields = {"model": name, "reason": str(error)}
+                logger.warning("aliases left out", extra=fields)
+                self._unreadable_aliases.add(name)
             return Aliases({})
+        self._unreadable_aliases.discard(name)
+        return aliases
 
     def _serving(self) -> Iterator[tuple[str, str]]:
         """References and the versions they mean that are ready."""

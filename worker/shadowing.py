@@ -9,7 +9,7 @@ import io
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from shared.chunks import ChunkResult
-from shared.errors import ModelError, StoreError
+from shared.errors import ModelError, ShadowGivenUpError, StoreError
 from shared.job_store.leases import Lease
-from shared.job_store.model_reports import Comparison, ModelReports
+from shared.job_store.model_reports import SHADOW_STRIKES, Comparison, ModelReports
 from shared.jobs import JobSpec
 from shared.signature import Dtype, OutputColumn
 from shared.suspicion import Rows
@@ -38,8 +38,14 @@ MAX_BYTES = 64 * 1024**2
 STEP_SECONDS = 0.05
 """Aimed at in one step: a small job waits for no longer, and only where all others are busy."""
 
-FIRST_ROWS = 100
-"""Scored in the first step of all, when nobody knows yet how fast the shadow is."""
+FIRST_ROWS = 10
+"""Scored in the first step of a version, when nobody knows yet how fast it is."""
+
+SEARCH_SECONDS = 0.5
+"""How long a step looks for rows that the shadow refuses, which may be all of them."""
+
+MOST_SECONDS = 10.0
+"""A step that takes longer ends its process: so long a busy machine may take, and no job waits."""
 
 SAME = 1e-9
 """Numbers that differ relatively by less are the same prediction."""
@@ -61,8 +67,7 @@ class _Answered:
     def predictions(self) -> pd.DataFrame:
         """What was given; the carried columns are left out."""
         spec = self.lease.spec
-        carried = len(spec.carried)
-        return _predictions(self.results, spec.result_columns[1 + carried : -1], carried=carried)
+        return _predictions(self.results, _outputs(spec), carried=len(spec.carried))
 
     @property
     def size_bytes(self) -> int:
@@ -84,7 +89,7 @@ class Shadows:
         self._time_limit_seconds = time_limit_seconds
         self._waiting: deque[_Answered] = deque()
         self._waiting_bytes = 0
-        self._rows_per_second = FIRST_ROWS / STEP_SECONDS
+        self._rows_per_second: dict[str, float] = {}
 
     @property
     def is_pending(self) -> bool:
@@ -96,87 +101,143 @@ class Shadows:
             return
         answered = _Answered(lease=lease, results=result.results)
         if self._waiting_bytes + answered.size_bytes > MAX_BYTES:
-            self._tell(_comparison(lease.spec, skipped=lease.plan.rows))
+            with suppress(StoreError):
+                self._reports.count_comparison(_comparison(lease.spec, skipped=lease.plan.rows))
             return
         self._waiting.append(answered)
         self._waiting_bytes += answered.size_bytes
 
     def step(self) -> None:
-        """Score some rows of the chunk that waits for longest."""
+        """Score some rows of the chunk that waits for longest. What goes wrong beyond what is known
+        to go wrong with models is raised; then it is for `leave_out` to go on."""
         answered = self._waiting[0]
-        rows = min(max(1, int(self._rows_per_second * STEP_SECONDS)), answered.rows_left)
-        part = Rows(first=answered.done_rows, behind=answered.done_rows + rows)
         try:
+            shadow = self._begun(answered)
+            part = self._next_part(answered)
             began = time.perf_counter()
-            with time_limit(self._time_limit_seconds):
-                found = _compared(answered, part, self._shadow(answered.lease.spec))
-            self._rows_per_second = rows / (time.perf_counter() - began)
-            answered.done_rows += rows
-        except ModelError as error:
-            spec, rows_left = answered.lease.spec, answered.rows_left
-            fields = {"model": _shadow_id(spec), "reason": str(error)}
+            with time_limit(min(self._time_limit_seconds, MOST_SECONDS)):
+                found = _compared(answered, part, shadow)
+        except (ModelError, StoreError) as error:
+            fields = {"model": _shadow_id(answered.lease.spec), "reason": str(error)}
             logger.warning("shadow left out", extra=fields)
-            found = _comparison(spec, skipped=rows_left)
-            answered.done_rows += rows_left
+            self.leave_out()
+            return
+        speed = len(part) / (time.perf_counter() - began)
+        self._rows_per_second[shadow.manifest.version_id] = speed
+        self._done(answered, len(part), found)
+
+    def leave_out(self) -> None:
+        """Pass over what is left of the chunk that waits for longest."""
+        answered = self._waiting[0]
+        rows = answered.rows_left
+        self._done(answered, rows, _comparison(answered.lease.spec, skipped=rows))
+
+    def _begun(self, answered: _Answered) -> Predictor:
+        """The shadow, of which the store knows from now on that it is this process's turn."""
+        holder, spec = answered.lease.holder, answered.lease.spec
+        version, sha256 = spec.shadow_version or "", spec.shadow_sha256 or ""
+        lost = self._reports.begin_shadowing(
+            holder.worker, holder.process, _shadow_id(spec), sha256
+        )
+        if lost >= SHADOW_STRIKES:
+            raise ShadowGivenUpError(_shadow_id(spec))
+        with time_limit(self._time_limit_seconds):
+            return self._models.get(spec.model_name, version, sha256=sha256)
+
+    def _next_part(self, answered: _Answered) -> Rows:
+        speed = self._rows_per_second.get(_shadow_id(answered.lease.spec))
+        rows = FIRST_ROWS if speed is None else max(1, int(speed * STEP_SECONDS))
+        first = answered.done_rows
+        return Rows(first=first, behind=first + min(rows, answered.rows_left))
+
+    def _done(self, answered: _Answered, rows: int, found: Comparison) -> None:
+        answered.done_rows += rows
         if not answered.rows_left:
             self._waiting.popleft()
             self._waiting_bytes -= answered.size_bytes
-        self._tell(found)
-
-    def _shadow(self, spec: JobSpec) -> Predictor:
-        version, sha256 = spec.shadow_version or "", spec.shadow_sha256 or ""
-        return self._models.get(spec.model_name, version, sha256=sha256)
-
-    def _tell(self, found: Comparison) -> None:
+        holder = answered.lease.holder
         with suppress(StoreError):  # rows that are not counted are as good as not compared
-            self._reports.count_comparison(found)
+            self._reports.end_shadowing(holder.worker, holder.process, found)
+
+
+class _SearchOverError(Exception):
+    """A step has looked long enough for rows that the shadow refuses."""
+
+
+def _search_limit() -> Callable[[], None]:
+    """Raises _SearchOverError when it is called too late."""
+    ends_at = time.monotonic() + SEARCH_SECONDS
+
+    def check() -> None:
+        if time.monotonic() > ends_at:
+            raise _SearchOverError
+
+    return check
 
 
 def _compared(answered: _Answered, part: Rows, shadow: Predictor) -> Comparison:
     """How the shadow's predictions for some rows differ from those that were given."""
     lease, version = answered.lease, shadow.manifest.version
     spec = replace(lease.spec, model_version=version, carried=())
-    result = slice_of(replace(lease, spec=spec), answered.records, part, shadow).score()
-    outputs = shadow.manifest.signature.outputs[spec.output]
-    given = answered.predictions.iloc[part.first : part.behind].reset_index(drop=True)
-    return _difference(given, _predictions(result.results, outputs, carried=0), lease.spec)
+    rows = slice_of(replace(lease, spec=spec), answered.records, part, shadow)
+    try:
+        result = rows.score(check=_search_limit())
+    except _SearchOverError:
+        return _comparison(lease.spec, skipped=len(part))
+    shadowed = _predictions(result.results, _outputs(lease.spec), carried=0)
+    given = answered.predictions.loc[part.first : part.behind - 1]
+    return _difference(given, shadowed.set_axis(shadowed.index + part.first), lease.spec)
+
+
+def _outputs(spec: JobSpec) -> Sequence[OutputColumn]:
+    """The columns of a job's results that are predictions."""
+    return spec.result_columns[1 + len(spec.carried) : -1]
 
 
 def _predictions(lines: bytes, outputs: Sequence[OutputColumn], *, carried: int) -> pd.DataFrame:
-    """The predictions in result lines; rows with an error have none."""
-    where = range(1 + carried, 1 + carried + len(outputs))
+    """The predictions in result lines, by their positions; rows with an error have none."""
+    where = range(1 + carried, 2 + carried + len(outputs))
     types = {
-        position: "float64" if output.dtype is Dtype.FLOAT else "str"
-        for position, output in zip(where, outputs, strict=True)
+        at: "float64" if output.dtype is Dtype.FLOAT else "str"
+        for at, output in zip(where, outputs, strict=False)
     }
     table: pd.DataFrame = pd.read_csv(
         io.BytesIO(lines),
         header=None,
         usecols=list(where),
-        dtype=types,
+        dtype=types | {where[-1]: "str"},
         keep_default_na=False,
         na_values=[""],
     )
-    return table.set_axis([output.name for output in outputs], axis="columns")
+    names = [output.name for output in outputs]
+    is_scored = table[where[-1]].isna()
+    return table.loc[is_scored, list(types)].set_axis(names, axis="columns")
 
 
 def _difference(given: pd.DataFrame, shadowed: pd.DataFrame, spec: JobSpec) -> Comparison:
-    is_both = (given.notna() & shadowed.notna()).all(axis="columns")
-    given, shadowed = given[is_both], shadowed[is_both]
-    numbers = [name for name in given if given[name].dtype == np.float64]
-    is_same = np.ones(len(given), dtype=np.bool_)
-    for name in given:
-        if name in numbers:
-            is_same &= np.isclose(given[name], shadowed[name], rtol=SAME, atol=0)
+    both = given.index.intersection(shadowed.index)
+    skipped, given, shadowed = len(given) - len(both), given.loc[both], shadowed.loc[both]
+    is_same = np.ones(len(both), dtype=np.bool_)
+    for output in _outputs(spec):
+        ours, theirs = given[output.name], shadowed[output.name]
+        if output.dtype is Dtype.FLOAT:
+            is_same &= np.isclose(ours, theirs, rtol=SAME, atol=0, equal_nan=True)
         else:
-            is_same &= (given[name] == shadowed[name]).to_numpy()
-    difference = (given[numbers] - shadowed[numbers]).abs().to_numpy()
+            is_same &= (ours.fillna("") == theirs.fillna("")).to_numpy()
     return _comparison(
         spec,
-        rows=len(given),
+        rows=len(both),
         agreed=int(is_same.sum()),
-        difference=float(difference.mean()) if difference.size else None,
+        difference=_mean_difference(given, shadowed, spec),
+        skipped=skipped,
     )
+
+
+def _mean_difference(given: pd.DataFrame, shadowed: pd.DataFrame, spec: JobSpec) -> float | None:
+    numbers = [o.name for o in _outputs(spec) if o.dtype in (Dtype.FLOAT, Dtype.INT)]
+    gaps = (given[numbers].astype("float64") - shadowed[numbers].astype("float64")).abs()
+    finite = gaps.to_numpy()[np.isfinite(gaps.to_numpy())]
+    return float(finite.mean()) if finite.size else None
 
 
 def _comparison(

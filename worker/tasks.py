@@ -81,7 +81,7 @@ class Shift:
             elif not is_idle:
                 if is_over:
                     return True
-                self._background.run(self._runner.shadows.step)
+                self._follow()
             elif taken.lingers:
                 will_linger = persistently(self._leases.listen)(self._holder, seconds)
             else:
@@ -94,6 +94,14 @@ class Shift:
             with suppress(StoreError):  # the workers' beat makes up for it
                 self._wake()
         return taken
+
+    def _follow(self) -> None:
+        """Whatever goes wrong with a shadow costs only its rows."""
+        try:
+            self._background.run(self._runner.shadows.step)
+        except Exception:
+            logger.exception("shadow crashed")
+            self._runner.shadows.leave_out()
 
     def _run(self, leases: Sequence[Lease]) -> None:
         """Whatever a model or a library raises is the chunks' fault until their parts prove

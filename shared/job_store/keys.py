@@ -59,6 +59,10 @@
 | comparisons           | hash    | `name/version name/shadow output     | stays        | workers |
 |                       |         | rows`, `… agreed`, `… difference`,   |              |         |
 |                       |         | `… skipped` → sums over rows         |              |         |
+| shadowing             | hash    | `worker process` → `name/version     | sweep        | workers |
+|                       |         | sha256` that it scores as a shadow   |              |         |
+| losses                | hash    | `name/version sha256` → processes    | stays        | workers |
+|                       |         | that died while they did             |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -80,6 +84,8 @@ MODELS = "models"
 SERVING = "serving"
 USAGE = "usage"
 COMPARISONS = "comparisons"
+SHADOWING = "shadowing"
+SHADOW_LOSSES = "losses"
 LINGERING = "lingering"
 
 JOB_KEY_SUFFIXES = (
@@ -107,6 +113,8 @@ FOR_SCRIPTS = {
     "SPEEDS": SPEEDS,
     "MODELS": MODELS,
     "USAGE": USAGE,
+    "SHADOWING": SHADOWING,
+    "SHADOW_LOSSES": SHADOW_LOSSES,
     "LINGERING": LINGERING,
     "BELL": "bell:%s",
     "WOKEN": "woken:%s",

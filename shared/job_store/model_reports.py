@@ -4,14 +4,20 @@ Each worker tries the versions that new jobs may get and says what came of it; w
 given to jobs is decided by who reads that. All methods raise StoreUnavailableError.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 from redis import Redis
+from redis.client import Pipeline
 
 from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
+
+SHADOW_STRIKES = 2
+"""Processes that may die while they score a version as a shadow before it is given up. One may be
+ended by accident, or for want of memory that others took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +72,8 @@ class Comparison:
     agreed: int = 0
     """Rows with the same prediction."""
     difference: float | None = None
-    """Mean absolute difference of a row's numbers; None for predictions that are no numbers."""
+    """Mean absolute difference of a row's numbers, as far as it is finite; None for predictions
+    that are no numbers."""
     skipped: int = 0
     """Rows that were answered faster than the shadow could follow, or that it could not score."""
 
@@ -79,11 +86,17 @@ class Known:
     """By worker."""
     serving: Mapping[str, str] = field(default_factory=dict)
     """The version that each model reference last meant which a worker could use."""
+    shadow_losses: Mapping[str, int] = field(default_factory=dict)
+    """Processes that died while they scored a version as a shadow, by it and its checksum."""
 
     def reports_on(self, version_id: str, sha256: str | None = None) -> list[VersionReport]:
         """What the workers tell of a version, with this checksum if one is given."""
         found = (reports.get(version_id) for reports in self.reports.values())
         return [r for r in found if r is not None and sha256 in (None, r.sha256)]
+
+    def is_given_up(self, version_id: str, sha256: str) -> bool:
+        """Whether a version has cost too many processes to be a shadow any more."""
+        return self.shadow_losses.get(_shadow(version_id, sha256), 0) >= SHADOW_STRIKES
 
 
 class ModelReports:
@@ -120,10 +133,12 @@ class ModelReports:
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(keys.MODELS)
             pipe.hgetall(keys.SERVING)
-            reports, serving = pipe.execute()
+            pipe.hgetall(keys.SHADOW_LOSSES)
+            reports, serving, losses = pipe.execute()
         return Known(
             reports={text(worker): _REPORTS.validate_json(r) for worker, r in reports.items()},
             serving={text(reference): text(version) for reference, version in serving.items()},
+            shadow_losses={text(shadow): int(count) for shadow, count in losses.items()},
         )
 
     def usage(self) -> dict[str, Usage]:
@@ -142,16 +157,27 @@ class ModelReports:
                 found.setdefault(text(name), {})["rows_per_second"] = float(speed)
         return {version_id: _USAGE.validate_python(counts) for version_id, counts in found.items()}
 
+    def begin_shadowing(self, worker: str, process: int, version_id: str, sha256: str) -> int:
+        """Note that a process is about to score a version as a shadow: should it die, that is held
+        against the version. Returns how many have died so."""
+        shadow = _shadow(version_id, sha256)
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.SHADOWING, _process(worker, process), shadow)
+            pipe.hget(keys.SHADOW_LOSSES, shadow)
+            _, losses = pipe.execute()
+        return int(losses or 0)
+
+    def end_shadowing(self, worker: str, process: int, found: Comparison) -> None:
+        """Note that the process has done with the shadow, and count in what it found."""
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(keys.SHADOWING, _process(worker, process))
+            _count(pipe, found)
+            pipe.execute()
+
     def count_comparison(self, found: Comparison) -> None:
         """Count in how some rows of a shadow compare."""
-        pair = f"{found.version_id} {found.shadow_version_id} {found.output}"
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hincrby(keys.COMPARISONS, f"{pair} rows", found.rows)
-            pipe.hincrby(keys.COMPARISONS, f"{pair} agreed", found.agreed)
-            pipe.hincrby(keys.COMPARISONS, f"{pair} skipped", found.skipped)
-            if found.difference is not None:
-                total = found.difference * found.rows
-                pipe.hincrbyfloat(keys.COMPARISONS, f"{pair} difference", total)
+            _count(pipe, found)
             pipe.execute()
 
     def comparisons(self) -> list[Comparison]:
@@ -165,9 +191,28 @@ class ModelReports:
         return [_comparison(pair, sums) for pair, sums in sorted(found.items())]
 
 
+def _shadow(version_id: str, sha256: str) -> str:
+    return f"{version_id} {sha256}"
+
+
+def _process(worker: str, process: int) -> str:
+    return f"{worker} {process}"
+
+
 def _version_id(recorded: str) -> str:
     """The version that a record is about, whatever was asked of it: see `JobSpec.speed_id`."""
     return "/".join(recorded.split("/")[:2])
+
+
+def _count(pipe: Pipeline, found: Comparison) -> None:
+    pair = f"{found.version_id} {found.shadow_version_id} {found.output}"
+    pipe.hincrby(keys.COMPARISONS, f"{pair} rows", found.rows)
+    pipe.hincrby(keys.COMPARISONS, f"{pair} agreed", found.agreed)
+    pipe.hincrby(keys.COMPARISONS, f"{pair} skipped", found.skipped)
+    total = (found.difference or 0.0) * found.rows
+    # The server adds no infinite numbers.
+    if found.difference is not None and math.isfinite(total):
+        pipe.hincrbyfloat(keys.COMPARISONS, f"{pair} difference", total)
 
 
 def _comparison(pair: str, sums: Mapping[str, float]) -> Comparison:

@@ -228,6 +228,7 @@ def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iter
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     documented = {row[0].strip("`"): row[1] for row in documents.rows(HTTP, "Problems")}
     never_sent = {"publish_failed", "model_load_failed", "model_example_failed", "job_ended"}
+    never_sent |= {"shadow_given_up"}
     statuses = {cls.code: problems.status_of(cls.__new__(cls)).value for cls in error_classes()}
 
     assert never_sent <= statuses.keys()

@@ -17,6 +17,7 @@ NEVER_ANSWERS = {
     errors.PublishError,
     errors.ModelLoadError,
     errors.ExampleError,
+    errors.ShadowGivenUpError,
 }
 """Raised where no caller waits: while a cancelled job's body arrives, on publishing, in workers."""
 

@@ -35,6 +35,15 @@ local function each_lease(worker, f)
   end
 end
 
+-- Call `f` with worker, process, version and field of all that is scored as a shadow.
+local function each_shadowing(f)
+  local noted = call('HGETALL', SHADOWING)
+  for i = 1, #noted, 2 do
+    local worker, process = string.match(noted[i], '^(%S+) (%d+)$')
+    f(worker, process, noted[i + 1], noted[i])
+  end
+end
+
 -- How many processes of a worker run something, and how many of them bulk.
 local function busy(worker)
   local seen, all, bulk = {}, 0, 0

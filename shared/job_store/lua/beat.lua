@@ -1,6 +1,6 @@
 -- ARGV: worker, its processes, how many of them may run bulk, threads of each and cores of its
 -- machine, most attempts a job may lose, then its live processes. Says that the worker lives, and
--- gives back what its dead processes ran.
+-- gives back what its dead processes ran; what they scored as a shadow is held against that version.
 -- Returns {how many of its idle processes could run something that waits, chunks it runs, then `job chunk`
 -- of those given back}.
 local worker, processes, bulk = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -14,6 +14,11 @@ each_lease(worker, function(id, chunk, process, token)
   if give_back(worker, chunk, token, 'died', tonumber(ARGV[6])) then
     given_back[#given_back + 1] = lease_field(chunk)
   end
+end)
+each_shadowing(function(by, process, version, field)
+  if by ~= worker or lives[process] then return end
+  call('HDEL', SHADOWING, field)
+  call('HINCRBY', SHADOW_LOSSES, version, 1)
 end)
 local all_busy, bulk_busy = busy(worker)
 local idle = processes - all_busy

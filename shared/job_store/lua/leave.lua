@@ -9,4 +9,7 @@ each_lease(worker, function(id, chunk, _, token)
 end)
 call('HDEL', WORKERS, worker)
 call('HDEL', MODELS, worker)
+each_shadowing(function(by, _, _, field)
+  if by == worker then call('HDEL', SHADOWING, field) end
+end)
 return given_back

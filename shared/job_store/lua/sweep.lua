@@ -47,10 +47,13 @@ for i = 1, #seen, 2 do
   end
 end
 
--- What is told by workers that are not heard of.
+-- What is told by workers that are not heard of. A worker may vanish whatever its shadows do.
 for _, worker in ipairs(call('HKEYS', MODELS)) do
   if call('HEXISTS', WORKERS, worker) == 0 then call('HDEL', MODELS, worker) end
 end
+each_shadowing(function(worker, _, _, field)
+  if call('HEXISTS', WORKERS, worker) == 0 then call('HDEL', SHADOWING, field) end
+end)
 
 local function over(zset)
   return call('ZRANGE', zset, '-inf', NOW, 'BYSCORE', 'LIMIT', 0, most)

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from shared.model_repository import ModelRepository, file_sha256
 from shared.settings import MismatchPolicy
 from tests.estimators import Echo
 from tests.onnx_graphs import identity
+from worker import artifact_loader
 from worker.artifact_loader import load_artifact
+from worker.model_loader import ModelLoader
 from worker.onnx_model import OnnxModel
 from worker.publishing import publish
 from worker.reasons import first_line
@@ -278,6 +281,50 @@ def test_a_model_of_another_scikit_learn_is_refused(
 
     with pytest.raises(ModelLoadError, match=r"InconsistentVersionWarning.* 1\.0\.2"):
         load(repository, manifest, allow_pickle=True)
+
+
+def test_opening_a_model_leaves_no_warning_filter_of_another_thread_behind(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The filters belong to the process. Whoever puts back what was there before puts back what
+    another thread had for a moment, here one that scores while the model is opened."""
+    manifest = publish_line(tmp_path)
+    scoring = warnings.catch_warnings()
+    scoring.__enter__()
+    warnings.simplefilter("error", EncodingWarning)
+    open_skops = artifact_loader._open_skops
+
+    def open_while_scoring_ends(*args: Any) -> Any:
+        scoring.__exit__(None, None, None)
+        return open_skops(*args)
+
+    monkeypatch.setattr(artifact_loader, "_open_skops", open_while_scoring_ends)
+
+    load(repository, manifest)
+
+    assert not [f for f in warnings.filters if f[2] is EncodingWarning]
+
+
+def test_a_model_of_another_scikit_learn_is_refused_though_another_thread_has_done_scoring(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("sklearn.base.__version__", "1.0.2")
+        manifest = publish_line(tmp_path)
+    warnings.simplefilter("ignore")
+    loader = ModelLoader(repository, allow_pickle=False)
+    scoring = warnings.catch_warnings()
+    scoring.__enter__()
+    open_skops = artifact_loader._open_skops
+
+    def open_when_scoring_ended(*args: Any) -> Any:
+        scoring.__exit__(None, None, None)
+        return open_skops(*args)
+
+    monkeypatch.setattr(artifact_loader, "_open_skops", open_when_scoring_ended)
+
+    with pytest.raises(ModelLoadError, match="InconsistentVersionWarning"):
+        loader.load(manifest)
 
 
 def test_an_error_is_told_in_one_line_without_the_paths_of_the_server() -> None:

@@ -34,6 +34,9 @@ class FakeShadows:
     def step(self) -> None:
         self.steps_left -= 1
 
+    def leave_out(self) -> None:
+        self.steps_left -= 1
+
 
 class FakeRunner:
     """Commits every chunk, unless something goes wrong with it."""
@@ -195,6 +198,22 @@ def test_a_long_shadow_is_left_to_the_next_task(
 
     assert work(steps, runner)
     assert runner.shadows.steps_left == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), RecursionError()])
+def test_a_shadow_that_crashes_is_left_out_and_the_task_goes_on(
+    steps: JobSteps, error: Exception
+) -> None:
+    class Crashing(FakeShadows):
+        def step(self) -> None:
+            raise error
+
+    runner = FakeRunner(steps)
+    runner.shadows = Crashing(2)
+    steps.beat()
+
+    assert not work(steps, runner)
+    assert runner.shadows.steps_left == 0
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd"), RecursionError()])
