@@ -42,11 +42,6 @@ def challenger(api: Api, name: str) -> dict[str, Any]:
     return dict(api.get(f"/models/{name}").json()["versions"][1])
 
 
-def compared(api: Api, name: str) -> list[tuple[int, int]]:
-    found = api.get(f"/models/{name}").json()["comparisons"]
-    return [(comparison["rows"], comparison["rows_skipped"]) for comparison in found]
-
-
 def attempts_lost(api: Api) -> int:
     """By jobs, whatever became of the processes."""
     with closing(connect(api.redis_url)) as redis:
@@ -74,9 +69,8 @@ def test_a_shadow_that_costs_processes_is_given_up_and_no_job_is_worse_for_it(
         return error is not None and error["code"] == "shadow_given_up"
 
     wait_until(is_given_up, timeout=120)
-    # No job is made with it any more, and those that were are passed over.
     wait_until(lambda: stack.get("/readyz").json()["worker_processes"] == PROCESSES, timeout=60)
-    lost, seen = shadow_losses(stack), compared(stack, name)
+    lost = shadow_losses(stack)
     jobs += [stack.submit(f"x\n1\n{poison}\n", model=name).json() for _ in range(20)]
 
     assert {(job["status"], job["model"]["version"]) for job in jobs} == {("succeeded", "1")}
@@ -84,5 +78,4 @@ def test_a_shadow_that_costs_processes_is_given_up_and_no_job_is_worse_for_it(
     # All may be at it when the first one dies, and again in the second until that is known.
     assert SHADOW_STRIKES <= lost - before <= 3 * PROCESSES
     assert shadow_losses(stack) == lost
-    assert compared(stack, name) == seen
     assert challenger(stack, name)["state"] == "ready"

@@ -1,5 +1,6 @@
 """A version is tried in a process that may do what it likes; its worker learns what came of it."""
 
+import faulthandler
 import gc
 import os
 import signal
@@ -42,10 +43,14 @@ def hanging(_: Manifest) -> VersionReport:
 
 
 def pipes() -> list[int]:
-    """The pipes of this process but its standard streams."""
+    """Files of this process that are pipes."""
     fds = [int(fd.name) for fd in Path("/proc/self/fd").iterdir()]
     links = [(fd, os.readlink(f"/proc/self/fd/{fd}")) for fd in fds if fd > 2 and is_open(fd)]
     return [fd for fd, target in links if target.startswith("pipe:")]
+
+
+OF_OTHERS: set[int] = set()
+"""Pipes that were there before a test, such as those of who runs the tests."""
 
 
 def is_open(fd: int) -> bool:
@@ -54,7 +59,7 @@ def is_open(fd: int) -> bool:
 
 def scribble(what: bytes) -> None:
     """Write into all that can be written to, as a library gone wild."""
-    for fd in pipes():
+    for fd in set(pipes()) - OF_OTHERS:
         os.set_blocking(fd, False)
         try:
             os.write(fd, what)
@@ -71,6 +76,8 @@ def _nothing_is_left() -> Iterator[None]:
     """Neither a process nor an open file."""
     gc.collect()
     before, files = children(), psutil.Process().num_fds()
+    OF_OTHERS.clear()
+    OF_OTHERS.update(pipes())
 
     yield
 
@@ -103,6 +110,7 @@ def test_a_report_is_heard_though_threads_keep_its_process_from_ending() -> None
 
 
 def abort(_: Manifest) -> NoReturn:
+    faulthandler.disable()  # or its report would stand among those of the tests
     os.abort()
 
 
@@ -135,14 +143,14 @@ def leave_a_child_behind(_: Manifest) -> NoReturn:
     os._exit(5)
 
 
-def scribble_and_abort(_: Manifest) -> NoReturn:
+def scribble_and_abort(manifest: Manifest) -> NoReturn:
     scribble(b"\xff" * 100)
-    os.abort()
+    abort(manifest)
 
 
-def begin_a_report_and_abort(_: Manifest) -> NoReturn:
+def begin_a_report_and_abort(manifest: Manifest) -> NoReturn:
     scribble(b'{"sha256": "')
-    os.abort()
+    abort(manifest)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +318,11 @@ def test_a_version_that_dies_over_its_example_costs_only_the_process_that_tries_
 ) -> None:
     manifest = with_example(repository.resolve("deadly"), 666.0)
 
-    report = try_apart(manifest, lambda m: tried(repository, m), seconds=LONG)
+    def attempt(manifest: Manifest) -> VersionReport:
+        faulthandler.disable()
+        return tried(repository, manifest)
+
+    report = try_apart(manifest, attempt, seconds=LONG)
 
     assert "SIGABRT" in report.detail
 
