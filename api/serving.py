@@ -5,13 +5,12 @@ its number; what the reference meant before goes on serving.
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.aliases import Aliases
 from shared.errors import ManifestError, ModelNotFoundError, StoreError
-from shared.job_store.model_reports import Known, ModelReports, VersionReport
+from shared.job_store.model_reports import Known, ModelReports
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository, Reference
 
@@ -25,7 +24,7 @@ class VersionState(StrEnum):
 
     READY = "ready"
     TRYING = "trying"
-    """Some worker opens it and scores its example."""
+    """Some worker opens it and scores its example, or has not looked at it yet."""
     FAILED = "failed"
     """Some worker can't use it."""
     UNTRIED = "untried"
@@ -138,7 +137,9 @@ class Serving:
         if reference.version:
             return self._repository.manifest(name, wanted)
         versions = self._repository.versions(name)
-        others = [] if reference.alias else list(reversed(versions))
+        # Newest first. An alias never means a newer version than it points to.
+        newest = versions.index(wanted) if reference.alias else len(versions) - 1
+        others = list(reversed(versions[: newest + 1]))
         candidates = [v for v in dict.fromkeys([wanted, before, *others]) if v in versions]
         states = {v: state_of(self._repository, name, v, moment.known) for v in candidates}
         ready = [v for v in candidates if states[v] is VersionState.READY]
@@ -171,18 +172,18 @@ class Serving:
 
 
 def state_of(repository: ModelRepository, name: str, version: str, known: Known) -> VersionState:
-    """What the live workers make of a version as it lies on disk."""
+    """What the live workers make of a version as it lies on disk, all together.
+
+    It is ready when all of them are: any may be given its jobs.
+    """
     try:
         manifest = repository.manifest(name, version)
     except (ManifestError, ModelNotFoundError):
         return VersionState.FAILED
-    return state_by(known.reports_on(manifest.version_id, manifest.artifact.sha256))
-
-
-def state_by(reports: Sequence[VersionReport]) -> VersionState:
-    """What several workers make of a version, each by its report."""
+    version_id, sha256 = manifest.version_id, manifest.artifact.sha256
+    reports = known.reports_on(version_id, sha256)
     if any(report.has_failed for report in reports):
         return VersionState.FAILED
-    if any(report.is_ready for report in reports):
+    if known.is_agreed_on(version_id, sha256):
         return VersionState.READY
     return VersionState.TRYING if reports else VersionState.UNTRIED

@@ -124,7 +124,8 @@ def model_watch() -> ModelWatch:
 
 
 def try_alone(manifest: Manifest) -> VersionReport:
-    """Try a version in the process made for it."""
+    """Try a version in the process made for it, behind all who score."""
+    os.nice(BULK_NICENESS)
     stand_back()
     limit_threads()
     return try_version(model_loader(), manifest)
@@ -224,7 +225,11 @@ def prepare_child(**_: Any) -> None:
     csv.field_size_limit(settings.max_record_bytes)
     chunk_runner()
     limit_threads()
-    ModelUpdates(models(), functools.partial(model_reports().told_by, WORKER)).start()
+    ModelUpdates(
+        models(),
+        told=functools.partial(model_reports().told_by, WORKER),
+        tell=functools.partial(model_reports().tell_opened, WORKER, os.getpid()),
+    ).start()
 
 
 tasks.register(

@@ -74,15 +74,24 @@ class ModelCache:
             predictor = self._predictors.get(version_id)
             if predictor is None or predictor.manifest.artifact.sha256 != sha256:
                 return None
-            self._predictors.move_to_end(version_id)
+            self._touch(predictor)
             return predictor
+
+    def _touch(self, predictor: Predictor) -> None:
+        """Note that it is in use, and with an ensemble its members, which go after it."""
+        version_ids = [predictor.manifest.version_id]
+        if ensemble := predictor.manifest.ensemble:
+            version_ids += [member.version_id for member in ensemble.members]
+        for version_id in version_ids:
+            if version_id in self._predictors:
+                self._predictors.move_to_end(version_id)
 
     def _load(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
         predictor = self._loader.load(manifest, opened=self._member)
         with self._lock:
             self._predictors[manifest.version_id] = predictor
-            self._predictors.move_to_end(manifest.version_id)
+            self._touch(predictor)
             self._give_up_old_ones()
         seconds = round(time.perf_counter() - began, 3)
         logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})

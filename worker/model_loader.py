@@ -51,6 +51,9 @@ class ModelLoader:
 
         `opened`: gives the members of an ensemble; by default they are opened here.
         """
+        warning = _mismatch(manifest)
+        if warning and self._on_mismatch is MismatchPolicy.REFUSE:
+            raise ModelLoadError(f"{warning} Train and publish it under this version.")
         path = self.repository.artifact_path(manifest)
         estimator = load_artifact(
             path,
@@ -67,7 +70,7 @@ class ModelLoader:
                 )
             estimator = self.assemble(estimator, manifest.signature, opened=opened)
             return Predictor(estimator, manifest, warning=estimator.warning)
-        return Predictor(estimator, manifest, warning=_mismatch(manifest))
+        return Predictor(estimator, manifest, warning=warning)
 
     def assemble(
         self,

@@ -7,7 +7,8 @@ beside what they have.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery import bootsteps
@@ -23,6 +24,19 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 """How often is looked: a new version is tried within a second."""
+
+SETTLE_SECONDS = 30.0
+"""How long a worker puts off its start for versions that are being tried; the others it hears of
+later."""
+
+OPEN_SECONDS = 60.0
+"""How long is waited for a worker's processes to open a version that is sound. One that can't will
+say so with its jobs."""
+
+RETRY_SECONDS = 30.0
+MAX_RETRY_SECONDS = 300.0
+"""When a version that failed is tried again, and at the latest: its machine may have been short of
+memory or time. Each time it takes twice as long as before."""
 
 RETELL_SECONDS = 5.0
 """How often is told what was told before: the store may have lost it."""
@@ -59,6 +73,9 @@ class ModelWatch:
         self._trials: dict[str, tuple[Manifest, Trial]] = {}
         self._tried: dict[str, VersionReport] = {}
         self._files: dict[str, tuple[_File, _File]] = {}
+        self._retries: dict[str, tuple[float, float]] = {}
+        self._sound_since: dict[str, float] = {}
+        self._open: set[str] = set()
         self._failures = 0
         self._unreadable_aliases: set[str] = set()
         self._told: tuple[dict[str, VersionReport], dict[str, str]] = {}, {}
@@ -67,30 +84,73 @@ class ModelWatch:
     # --- rounds
 
     def settle(self) -> list[Manifest]:
-        """Try all there is to try and return the versions that are ready."""
+        """Try all there is to try, for a while, and return the versions that are ready.
+
+        They are taken to be opened before there are processes to do so.
+        """
+        ends_at = self._clock() + SETTLE_SECONDS
         self._look()
-        while self._trials:
+        while self._trials and self._clock() < ends_at:
             time.sleep(POLL_SECONDS)
             self._look()
         wanted = dict(self._wanted())
-        ready = (w for version_id, w in wanted.items() if self._is_ready(version_id))
-        return [manifest for manifest in ready if isinstance(manifest, Manifest)]
+        ready = {v: manifest for v, manifest in wanted.items() if self._is_sound(v)}
+        self._open.update(ready)
+        return [manifest for manifest in ready.values() if isinstance(manifest, Manifest)]
 
-    def round(self) -> None:
-        """Look for what is new, and tell. Raises StoreError."""
+    def round(self, alive: Collection[int] = ()) -> None:
+        """Look for what is new, and tell. `alive`: the worker's processes. Raises StoreError."""
         self._look()
         if self._failures:
             self._reports.count_failures(self._failures)
             self._failures = 0
-        trying = {
-            version_id: VersionReport(sha256=manifest.artifact.sha256)
-            for version_id, (manifest, _) in self._trials.items()
-        }
-        told = self._tried | trying, dict(self._serving())
+        self._hear_of_opened(alive)
+        told = self._current(), dict(self._meant_and_ready())
         if told != self._told or self._clock() - self._told_at > RETELL_SECONDS:
-            reports, serving = told
+            reports, meant = told
+            serving = self._agreed_on(reports, meant)
             self._reports.tell(self._worker, reports, serving=serving)
             self._told, self._told_at = told, self._clock()
+
+    def _current(self) -> dict[str, VersionReport]:
+        """What there is to tell of each version."""
+        wanted = {version_id for version_id, _ in self._wanted()}
+        trying = {
+            version_id: VersionReport(sha256=manifest.artifact.sha256, is_open=False)
+            for version_id, (manifest, _) in self._trials.items()
+        }
+        # What is tried again is what it was until then.
+        return trying | {
+            version_id: replace(
+                report, is_wanted=version_id in wanted, is_open=version_id in self._open
+            )
+            for version_id, report in self._tried.items()
+        }
+
+    def _hear_of_opened(self, alive: Collection[int]) -> None:
+        """Learn which versions all processes have opened."""
+        waiting = [v for v in self._tried if self._is_sound(v) and v not in self._open]
+        if not waiting:
+            return
+        opened = self._reports.opened(self._worker)
+        for version_id in waiting:
+            is_by_all = all(version_id in opened.get(process, ()) for process in alive)
+            since = self._sound_since.setdefault(version_id, self._clock())
+            if is_by_all or self._clock() - since > OPEN_SECONDS:
+                self._open.add(version_id)
+
+    def _agreed_on(
+        self, reports: Mapping[str, VersionReport], meant: Mapping[str, str]
+    ) -> dict[str, str]:
+        """References and the versions they mean that all workers can use."""
+        known = self._reports.known()
+        known = replace(known, reports={**known.reports, self._worker: reports})
+        agreed = {}
+        for reference, version in meant.items():
+            version_id = f"{reference.partition('@')[0]}/{version}"
+            if known.is_agreed_on(version_id, reports[version_id].sha256):
+                agreed[reference] = version
+        return agreed
 
     def stop(self) -> None:
         """End what is under way."""
@@ -118,7 +178,9 @@ class ModelWatch:
             name, _, version = version_id.partition("/")
             if version not in self._repository.versions(name):
                 del self._tried[version_id]
-                self._files.pop(version_id, None)
+                self._open.discard(version_id)
+                for known in (self._files, self._retries, self._sound_since):
+                    known.pop(version_id, None)
 
     def _hear(self) -> None:
         for version_id, (_, trial) in list(self._trials.items()):
@@ -127,15 +189,27 @@ class ModelWatch:
                 self._note(version_id, report)
 
     def _note(self, version_id: str, report: VersionReport) -> None:
-        if self._tried.get(version_id) == report:
+        before = self._tried.get(version_id)
+        if report.has_failed:
+            self._put_off(version_id)
+        if before == report:
             return
         self._tried[version_id] = report
-        if report.is_ready:
+        if report.is_sound:
+            self._retries.pop(version_id, None)
             logger.info("model version ready", extra={"model": version_id})
             return
         self._failures += 1
+        self._open.discard(version_id)
+        self._sound_since.pop(version_id, None)
         fields = {"model": version_id, "code": report.code, "reason": report.detail}
         logger.error("model version can't serve", extra=fields)
+
+    def _put_off(self, version_id: str) -> None:
+        """Note when a version that failed is tried again."""
+        _, pause = self._retries.get(version_id, (0.0, RETRY_SECONDS / 2))
+        pause = min(2 * pause, MAX_RETRY_SECONDS)
+        self._retries[version_id] = self._clock() + pause, pause
 
     def _is_known(self, version_id: str, manifest: Manifest) -> bool:
         if version_id in self._trials:
@@ -143,7 +217,10 @@ class ModelWatch:
         tried = self._tried.get(version_id)
         if tried is None or tried.sha256 != manifest.artifact.sha256:
             return False
-        return tried.is_ready or not self._is_another_file(version_id, manifest)
+        if self._is_another_file(version_id, manifest):
+            return False
+        again_at, _ = self._retries.get(version_id, (float("inf"), 0.0))
+        return tried.is_sound or self._clock() < again_at
 
     def _is_another_file(self, version_id: str, manifest: Manifest) -> bool:
         """Whether the artifact is not the one that was tried, as where a directory is copied file
@@ -160,35 +237,49 @@ class ModelWatch:
             return None
         return found.st_ctime_ns, found.st_size
 
-    def _is_ready(self, version_id: str) -> bool:
-        return version_id in self._tried and self._tried[version_id].is_ready
+    def _is_sound(self, version_id: str) -> bool:
+        return version_id in self._tried and self._tried[version_id].is_sound
 
     # --- what new jobs may get
 
     def _wanted(self) -> Iterator[tuple[str, Manifest | ModelError]]:
-        """The versions that references mean or, since a newest one is useless, would mean."""
-        for reference, version in self._meant():
+        """The versions that references mean or may mean next: the newest, too, beside a champion.
+        Since a newest one is useless, the one before it."""
+        for name, version in self._versions():
             try:
-                manifest = self._repository.manifest(reference.name, version)
+                manifest = self._repository.manifest(name, version)
                 yield manifest.version_id, manifest
             except ManifestError as error:
-                yield f"{reference.name}/{version}", error
+                yield f"{name}/{version}", error
 
-    def _meant(self) -> Iterator[tuple[Reference, str]]:
-        """Model references, each with the versions that it means or would mean."""
+    def _versions(self) -> Iterator[tuple[str, str]]:
         for name in self._repository.names():
             versions = self._repository.versions(name)
-            aliases = self._aliases(name)
-            for alias, target in aliases.root.items():
+            for target in self._aliases(name).root.values():
                 if target.version in versions:
-                    yield Reference(name=name, alias=alias), target.version
-            if aliases.default is not None:
-                continue
+                    yield name, target.version
             for version in reversed(versions):
-                yield Reference(name=name), version
+                yield name, version
                 tried = self._tried.get(f"{name}/{version}")
                 if tried is None or not tried.has_failed:
                     break
+
+    def _meant_and_ready(self) -> Iterator[tuple[str, str]]:
+        """References and the versions they mean that this worker can use."""
+        for name in self._repository.names():
+            aliases = self._aliases(name)
+            for alias, target in aliases.root.items():
+                if self._is_usable(f"{name}/{target.version}"):
+                    yield str(Reference(name=name, alias=alias)), target.version
+            if aliases.default is not None:
+                continue
+            versions = reversed(self._repository.versions(name))
+            newest = next((v for v in versions if self._is_usable(f"{name}/{v}")), None)
+            if newest is not None:
+                yield name, newest
+
+    def _is_usable(self, version_id: str) -> bool:
+        return self._is_sound(version_id) and version_id in self._open
 
     def _aliases(self, name: str) -> Aliases:
         try:
@@ -202,17 +293,11 @@ class ModelWatch:
         self._unreadable_aliases.discard(name)
         return aliases
 
-    def _serving(self) -> Iterator[tuple[str, str]]:
-        """References and the versions they mean that are ready."""
-        for reference, version in self._meant():
-            if self._is_ready(f"{reference.name}/{version}"):
-                yield str(reference), version
-
 
 class ModelWatchStep(bootsteps.StartStopStep):
     """Ties the watch to the life of Celery's worker, whose parts come without types."""
 
-    requires = ("celery.worker.components:Timer",)
+    requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
     watch: ModelWatch
     make: Callable[[], ModelWatch]
     is_over = False
@@ -225,17 +310,19 @@ class ModelWatchStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Look every second from now on."""
         self.watch = self.make()
-        worker.timer.call_repeatedly(LOOK_SECONDS, self._round)
+        worker.timer.call_repeatedly(LOOK_SECONDS, self._round, (worker,))
 
     def stop(self, worker: Any) -> None:  # noqa: ARG002
         """Tell nothing more: the worker signs off."""
         self.is_over = True
         self.watch.stop()
 
-    def _round(self) -> None:
+    def _round(self, worker: Any) -> None:
         if self.is_over:
             return
+        # Of Celery's pool, see `SupervisorStep`.
+        children = worker.pool._pool._pool
         try:
-            self.watch.round()
+            self.watch.round([child.pid for child in children if child.exitcode is None])
         except StoreError as error:
             logger.warning("store out of reach", extra={"reason": str(error)})

@@ -52,6 +52,7 @@
 |                       |         | `/contributions` → rows/s, smoothed  |              |         |
 | models                | hash    | worker → what it makes of model      | sweep        | workers |
 |                       |         | versions, JSON                       |              |         |
+| opened:{worker}       | hash    | process → versions it has opened     | a minute     | workers |
 | serving               | hash    | model reference → version that a     | stays        | workers |
 |                       |         | worker could last use for it         |              |         |
 | usage                 | hash    | `name/version jobs`, `… succeeded`,  | stays        | both    |
@@ -156,6 +157,10 @@ def leases(worker: str) -> str:
 
 def bell(worker: str, process: int) -> str:
     return FOR_SCRIPTS["BELL"] % f"{worker} {process}"
+
+
+def opened(worker: str) -> str:
+    return f"opened:{worker}"
 
 
 def ends(api: str) -> str:

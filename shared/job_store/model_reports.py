@@ -5,7 +5,7 @@ given to jobs is decided by who reads that. All methods raise StoreUnavailableEr
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
@@ -14,6 +14,9 @@ from redis.client import Pipeline
 
 from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
+
+OPENED_SECONDS = 60
+"""How long is kept what processes said that they have opened; they say it every few seconds."""
 
 SHADOW_STRIKES = 2
 """Processes that may die while they score a version as a shadow before it is given up. One may be
@@ -28,6 +31,10 @@ class VersionReport:
     """Of the artifact that it is about; empty if not even the manifest can be read."""
     is_tried: bool = False
     """False while the version is being opened and tried."""
+    is_wanted: bool = True
+    """Whether a model reference means it: then the processes of the worker open it."""
+    is_open: bool = True
+    """Whether they all have; until then none of them should be given jobs of it."""
     code: str = ""
     detail: str = ""
     """Why the version can't serve; empty if it can."""
@@ -35,8 +42,14 @@ class VersionReport:
     """What callers should know of it nevertheless."""
 
     @property
-    def is_ready(self) -> bool:
+    def is_sound(self) -> bool:
+        """Whether the worker can use the version."""
         return self.is_tried and not self.code
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether jobs may be given to the worker at once."""
+        return self.is_sound and self.is_open
 
     @property
     def has_failed(self) -> bool:
@@ -94,6 +107,12 @@ class Known:
         found = (reports.get(version_id) for reports in self.reports.values())
         return [r for r in found if r is not None and sha256 in (None, r.sha256)]
 
+    def is_agreed_on(self, version_id: str, sha256: str) -> bool:
+        """Whether all workers that live can use this version."""
+        told = self.reports_on(version_id, sha256)
+        is_by_all = len(told) == len(self.reports)
+        return bool(told) and is_by_all and all(report.is_ready for report in told)
+
     def is_given_up(self, version_id: str, sha256: str) -> bool:
         """Whether a version has cost too many processes to be a shadow any more."""
         return self.shadow_losses.get(_shadow(version_id, sha256), 0) >= SHADOW_STRIKES
@@ -121,6 +140,20 @@ class ModelReports:
         """Count versions that turned out useless to a worker."""
         with translated_errors():
             self._redis.hincrby(keys.COUNTERS, "models_failed", number)
+
+    def tell_opened(self, worker: str, process: int, version_ids: Iterable[str]) -> None:
+        """Say what a process of a worker has opened."""
+        name = keys.opened(worker)
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(name, str(process), " ".join(version_ids))
+            pipe.expire(name, OPENED_SECONDS)
+            pipe.execute()
+
+    def opened(self, worker: str) -> dict[int, frozenset[str]]:
+        """What the processes of a worker said that they have opened."""
+        with translated_errors():
+            told = self._redis.hgetall(keys.opened(worker))
+        return {int(p): frozenset(text(version_ids).split()) for p, version_ids in told.items()}
 
     def told_by(self, worker: str) -> Reports:
         """What one worker said last."""

@@ -52,6 +52,7 @@ def tell_of_models(steps: JobSteps) -> None:
     reports = ModelReports(steps.redis)
     ready = VersionReport(sha256="0" * 64, is_tried=True)
     reports.tell(WORKER, {"echo/1": ready}, serving={"echo": "1"})
+    reports.tell_opened(WORKER, 1, ["echo/1"])
     found = Comparison(version_id="echo/1", shadow_version_id="echo/2", output="predict", rows=1)
     reports.count_comparison(found)
     for process in (1, 99):

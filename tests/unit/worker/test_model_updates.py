@@ -1,14 +1,15 @@
 """A process opens what its worker found good, once, and beside what it has."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
 from shared.errors import ModelLoadError, StoreUnavailableError
 from shared.job_store.model_reports import Reports, VersionReport
+from tests.unit.worker.supervision import FakeClock
 from tests.waiting import wait_until
 from worker import model_updates
-from worker.model_updates import ModelUpdates
+from worker.model_updates import RETELL_SECONDS, ModelUpdates
 
 READY = VersionReport(sha256="a" * 64, is_tried=True)
 READY_ANEW = VersionReport(sha256="b" * 64, is_tried=True)
@@ -29,6 +30,15 @@ class RecordingCache:
             raise ModelLoadError("It is broken.")
 
 
+def updates_of(
+    cache: RecordingCache,
+    told: Callable[[], Reports],
+    *,
+    tell: Callable[[Collection[str]], None] = lambda _: None,
+) -> ModelUpdates:
+    return ModelUpdates(cache, told=told, tell=tell)
+
+
 def told(*answers: Reports | Exception) -> Callable[[], Reports]:
     """What a worker says, from time to time."""
     left = list(answers)
@@ -44,7 +54,7 @@ def told(*answers: Reports | Exception) -> Callable[[], Reports]:
 
 def test_what_is_ready_is_opened_once() -> None:
     cache = RecordingCache()
-    updates = ModelUpdates(
+    updates = updates_of(
         cache, told({"echo/1": READY, "echo/2": FAILED, "line/1": TRYING}, {"line/1": READY})
     )
 
@@ -56,7 +66,7 @@ def test_what_is_ready_is_opened_once() -> None:
 
 def test_a_version_that_was_replaced_is_opened_again() -> None:
     cache = RecordingCache()
-    updates = ModelUpdates(cache, told({"echo/1": READY}, {"echo/1": READY_ANEW}))
+    updates = updates_of(cache, told({"echo/1": READY}, {"echo/1": READY_ANEW}))
 
     for _ in range(3):
         updates.look()
@@ -68,7 +78,7 @@ def test_a_version_that_can_not_be_opened_keeps_no_other_from_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     cache = RecordingCache(broken=("echo/1",))
-    updates = ModelUpdates(cache, told({"echo/1": READY, "line/1": READY}))
+    updates = updates_of(cache, told({"echo/1": READY, "line/1": READY}))
 
     for _ in range(2):
         updates.look()
@@ -82,6 +92,34 @@ def test_a_store_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(model_updates, "NICENESS", 0)
     cache = RecordingCache()
 
-    ModelUpdates(cache, told(StoreUnavailableError(), {"echo/1": READY})).start()
+    updates_of(cache, told(StoreUnavailableError(), {"echo/1": READY})).start()
 
     wait_until(lambda: cache.opened)
+
+
+def test_it_is_told_what_is_open_and_told_anew_after_a_while() -> None:
+    said: list[Collection[str]] = []
+    clock = FakeClock()
+    updates = ModelUpdates(
+        RecordingCache(broken=("line/1",)),
+        told=told({"echo/1": READY, "line/1": READY}),
+        tell=said.append,
+        clock=clock,
+    )
+
+    for _ in range(3):
+        updates.look()
+    assert said == [["echo/1"]]
+
+    clock.now += RETELL_SECONDS + 1
+    updates.look()
+    assert said == [["echo/1"]] * 2
+
+
+def test_what_nobody_means_is_not_opened() -> None:
+    cache = RecordingCache()
+    unwanted = VersionReport(sha256="a" * 64, is_tried=True, is_wanted=False)
+
+    updates_of(cache, told({"echo/1": unwanted, "echo/2": READY})).look()
+
+    assert cache.opened == [("echo/2", "a")]

@@ -3,7 +3,9 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -20,7 +22,14 @@ from tests.unit.worker.supervision import FakeClock
 from tests.waiting import wait_until
 from worker import model_watch
 from worker.model_trial import failure
-from worker.model_watch import RETELL_SECONDS, ModelWatch, ModelWatchStep
+from worker.model_watch import (
+    MAX_RETRY_SECONDS,
+    OPEN_SECONDS,
+    RETELL_SECONDS,
+    RETRY_SECONDS,
+    ModelWatch,
+    ModelWatchStep,
+)
 
 
 class FakeTrial:
@@ -215,7 +224,7 @@ def test_where_the_newest_fails_the_next_older_one_is_tried_and_serves(
     assert reports.known().serving == {"echo": "2"}
 
 
-def test_what_aliases_point_to_is_tried_and_the_newest_only_without_a_champion(
+def test_what_aliases_point_to_is_tried_and_the_newest_but_that_is_not_meant_beside_a_champion(
     watch: ModelWatch, files: Models, reports: ModelReports
 ) -> None:
     for name in ("echo", "line"):
@@ -225,9 +234,9 @@ def test_what_aliases_point_to_is_tried_and_the_newest_only_without_a_champion(
     files.point("echo", "canary", 2, weight=0.1)
     files.point("line", "stable", 1)
 
-    rounds(watch)
+    rounds(watch, 3)
 
-    assert set(states(reports)) == {"echo/1", "echo/2", "line/1", "line/3"}
+    assert set(states(reports)) == {"echo/1", "echo/2", "echo/3", "line/1", "line/3"}
     assert reports.known().serving == {
         "echo@champion": "1",
         "echo@canary": "2",
@@ -263,7 +272,8 @@ def test_an_alias_of_a_version_that_is_gone_means_nothing(
 
     rounds(watch)
 
-    assert states(reports) == {}
+    assert states(reports) == {"echo/1": "ready"}
+    assert reports.known().serving == {}
 
 
 def test_a_version_that_was_removed_is_forgotten(
@@ -492,6 +502,123 @@ def test_failures_are_counted_once_however_often_the_store_is_away(
     assert states(reports) == {"echo/1": "failed"}
 
 
+# --- opened, agreed on, tried again
+
+
+def test_a_sound_version_is_ready_when_all_processes_have_opened_it(
+    watch: ModelWatch, files: Models, reports: ModelReports
+) -> None:
+    files.add("echo", 1)
+
+    for _ in range(3):
+        watch.round([7, 8])
+    assert reports.told_by(WORKER)["echo/1"].is_sound
+    assert states(reports) == {"echo/1": "trying"}
+
+    reports.tell_opened(WORKER, 7, ["echo/1"])
+    watch.round([7, 8])
+    assert states(reports) == {"echo/1": "trying"}
+    assert reports.known().serving == {}
+
+    reports.tell_opened(WORKER, 8, ["echo/1", "line/1"])
+    watch.round([7, 8])
+    assert states(reports) == {"echo/1": "ready"}
+    assert reports.known().serving == {"echo": "1"}
+
+
+def test_a_process_that_does_not_open_a_version_holds_it_up_for_a_while_only(
+    watch: ModelWatch, files: Models, reports: ModelReports, clock: FakeClock
+) -> None:
+    files.add("echo", 1)
+    for _ in range(3):
+        watch.round([7])
+
+    clock.now += OPEN_SECONDS + 1
+    watch.round([7])
+
+    assert states(reports) == {"echo/1": "ready"}
+
+
+def test_what_was_tried_before_there_were_processes_is_open(
+    watch: ModelWatch, files: Models, reports: ModelReports
+) -> None:
+    files.add("echo", 1)
+    watch.settle()
+
+    watch.round([7])
+
+    assert states(reports) == {"echo/1": "ready"}
+
+
+def test_what_a_reference_means_is_told_when_all_workers_can_use_it(
+    watch: ModelWatch, files: Models, reports: ModelReports, clock: FakeClock
+) -> None:
+    sha256 = files.add("echo", 1).artifact.sha256
+    for told in (VersionReport(sha256=sha256), failure(ModelLoadError("No."), sha256)):
+        reports.tell("host/other", {"echo/1": told}, serving={})
+        clock.now += RETELL_SECONDS + 1
+        rounds(watch)
+        assert reports.known().serving == {}
+
+    reports.tell("host/other", {"echo/1": VersionReport(sha256=sha256, is_tried=True)}, serving={})
+    clock.now += RETELL_SECONDS + 1
+    watch.round()
+
+    assert reports.known().serving == {"echo": "1"}
+
+
+def test_a_version_that_failed_is_tried_again_later_and_less_and_less_often(
+    watch: ModelWatch,
+    files: Models,
+    reports: ModelReports,
+    clock: FakeClock,
+    trials: type[FakeTrial],
+) -> None:
+    files.add("echo", 1)
+    trials.outcomes["echo/1"] = "There is no memory left."
+    rounds(watch)
+
+    for pause in (RETRY_SECONDS, 2 * RETRY_SECONDS, 4 * RETRY_SECONDS):
+        tried = len(trials.begun)
+        clock.now += pause - 1
+        rounds(watch)
+        assert len(trials.begun) == tried
+        clock.now += 1
+        rounds(watch)
+        assert len(trials.begun) == tried + 1
+        assert states(reports) == {"echo/1": "failed"}
+
+    trials.outcomes.clear()
+    clock.now += MAX_RETRY_SECONDS
+    rounds(watch)
+    assert states(reports) == {"echo/1": "ready"}
+
+
+def test_a_version_that_serves_and_is_damaged_is_found_out(
+    watch: ModelWatch, files: Models, reports: ModelReports, trials: type[FakeTrial]
+) -> None:
+    files.add("echo", 1)
+    rounds(watch)
+    trials.outcomes["echo/1"] = "It was changed."
+
+    (files.home("echo", 1) / "model.skops").write_bytes(b"22")
+    rounds(watch, 4)
+
+    assert states(reports) == {"echo/1": "failed"}
+
+
+def test_versions_that_nobody_means_any_more_need_not_be_opened(
+    watch: ModelWatch, files: Models, reports: ModelReports
+) -> None:
+    files.add("echo", 1)
+    rounds(watch)
+    files.add("echo", 2)
+    rounds(watch)
+
+    wanted = {v for v, told in reports.told_by(WORKER).items() if told.is_wanted}
+    assert wanted == {"echo/2"}
+
+
 # --- its place in Celery's worker
 
 
@@ -499,13 +626,25 @@ class RecordingTimer:
     def __init__(self) -> None:
         self.calls: list[tuple[float, Callable[[], None]]] = []
 
-    def call_repeatedly(self, seconds: float, call: Callable[[], None]) -> None:
-        self.calls.append((seconds, call))
+    def call_repeatedly(
+        self, seconds: float, call: Callable[..., None], args: tuple[object, ...]
+    ) -> None:
+        self.calls.append((seconds, partial(call, *args)))
+
+
+class FakeChild:
+    def __init__(self, pid: int, exitcode: int | None = None) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
 
 
 class FakeWorker:
+    """Celery's worker, as far as the step knows it: with a live process and a dead one."""
+
     def __init__(self) -> None:
         self.timer = RecordingTimer()
+        children = SimpleNamespace(_pool=[FakeChild(7), FakeChild(8, exitcode=-9)])
+        self.pool = SimpleNamespace(_pool=children)
 
 
 @pytest.fixture
@@ -556,6 +695,7 @@ def test_a_store_that_is_away_is_no_trouble_for_the_timer(
         step[1]()
 
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    reports.tell_opened(WORKER, 7, ["echo/1"])
     for _ in range(2):
         step[1]()
     assert states(reports) == {"echo/1": "ready"}
