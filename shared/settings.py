@@ -126,8 +126,9 @@ class Settings(BaseSettings):
     error: `refuse` it, or `warn` with each job."""
 
     model_cache_bytes: int = Field(default=4 * 1024**3, ge=1)
-    """Bytes of model files that a worker process keeps loaded; they take about as much memory. The
-    versions that were not used for longest are given up."""
+    """Bytes of memory for the models that a worker loads when it starts, which its processes share,
+    and in each process again for those that come later. The versions that were not used for longest
+    are given up."""
 
     log_level: str = "INFO"
     """Least severe log level that is written."""

@@ -1,7 +1,6 @@
 """Composition root of a worker: `celery -A worker.app worker`."""
 
 import csv
-import ctypes
 import functools
 import gc
 import logging
@@ -26,7 +25,7 @@ from shared.job_store.workers import WorkerRegistry
 from shared.manifest import Manifest
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
-from worker import tasks
+from worker import heap, tasks
 from worker.background import Background
 from worker.chunk_runner import ChunkRunner
 from worker.model_cache import ModelCache
@@ -207,12 +206,8 @@ def keep_shared() -> None:
     Garbage collection writes to every object it looks at, and what loading has freed would be
     copied when it is used again.
     """
-    gc.collect()
+    heap.give_back()
     gc.freeze()
-    # Only the GNU library has it; others keep less.
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 @worker_process_init.connect(weak=False)

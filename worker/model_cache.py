@@ -4,10 +4,12 @@ import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 from shared.errors import ModelError, ModelLoadError
 from shared.manifest import Manifest, Member
+from worker import heap
 from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
 
@@ -21,11 +23,16 @@ class ModelCache:
     """
 
     def __init__(self, loader: ModelLoader, *, max_bytes: int) -> None:
-        """`max_bytes`: of the files of what is kept, which take about as much memory. The versions
-        that were not used for longest are given up for others; one alone may be larger."""
+        """`max_bytes`: of memory that what is kept takes. The versions that were not used for
+        longest are given up for others; one alone may be larger.
+
+        It holds for what is preloaded, and once more for what a process forked afterwards opens by
+        itself: to give up what it shares would return nothing."""
         self._loader = loader
         self._max_bytes = max_bytes
         self._predictors: OrderedDict[str, Predictor] = OrderedDict()
+        self._sizes: WeakKeyDictionary[Predictor, Mapping[str, int]] = WeakKeyDictionary()
+        self._shared: set[str] = set()
         self._lock = threading.Lock()
         self._opening: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -36,8 +43,11 @@ class ModelCache:
             return list(self._predictors)
 
     def preload(self, manifests: Iterable[Manifest]) -> None:
-        """Open these versions. One that can't be opened is logged and left for its jobs to report,
-        so it never keeps the others from being served."""
+        """Open these versions, to be shared by processes forked afterwards.
+
+        One that can't be opened is logged and left for its jobs to report, so it never keeps the
+        others from being served.
+        """
         for manifest in manifests:
             try:
                 self._load(manifest)
@@ -45,6 +55,7 @@ class ModelCache:
                 logger.error(
                     "model not loaded", extra={"model": manifest.version_id, "reason": str(error)}
                 )
+        self._shared.update(self._predictors)
 
     def get(self, name: str, version: str, *, sha256: str) -> Predictor:
         """The predictor of the version a job was pinned to, opened now if it was not before.
@@ -88,11 +99,21 @@ class ModelCache:
 
     def _load(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
-        predictor = self._loader.load(manifest, opened=self._member)
+        members: list[Predictor] = []
+
+        def opened(member: Member) -> Predictor:
+            members.append(self._member(member))
+            return members[-1]
+
+        predictor = self._loader.load(manifest, opened=opened)
+        # An ensemble keeps its members in memory for as long as it is there itself.
+        sizes = {manifest.version_id: predictor.memory_bytes}
+        for member in members:
+            sizes |= self._sizes[member]
         with self._lock:
-            self._predictors[manifest.version_id] = predictor
-            self._touch(predictor)
-            self._give_up_old_ones()
+            self._sizes[predictor] = sizes
+            self._keep(predictor)
+        heap.give_back()
         seconds = round(time.perf_counter() - began, 3)
         logger.info("model loaded", extra={"model": manifest.version_id, "seconds": seconds})
         return predictor
@@ -101,9 +122,22 @@ class ModelCache:
         """A version that is part of an ensemble, which shares it with those who use it alone."""
         return self.get(member.name, member.version, sha256=member.sha256)
 
-    def _give_up_old_ones(self) -> None:
-        sizes = {v: p.manifest.artifact.bytes for v, p in self._predictors.items()}
-        while len(sizes) > 1 and sum(sizes.values()) > self._max_bytes:
-            oldest = next(iter(sizes))
-            del sizes[oldest], self._predictors[oldest]
+    def _keep(self, predictor: Predictor) -> None:
+        version_id = predictor.manifest.version_id
+        self._shared.discard(version_id)
+        self._predictors[version_id] = predictor
+        self._touch(predictor)
+        own = [one for one in self._predictors if one not in self._shared]
+        others = [one for one in own if one != version_id]
+        while others and self._bytes(own) > self._max_bytes:
+            oldest = others.pop(0)
+            own.remove(oldest)
+            del self._predictors[oldest]
             logger.info("model given up", extra={"model": oldest})
+
+    def _bytes(self, version_ids: Iterable[str]) -> int:
+        """What these take of the process's own memory, by all versions that they hold."""
+        held: dict[str, int] = {}
+        for version_id in version_ids:
+            held |= self._sizes[self._predictors[version_id]]
+        return sum(size for part, size in held.items() if part not in self._shared)

@@ -14,6 +14,7 @@ from shared.signature import Dtype, OutputColumn, OutputKind
 from worker import outputs
 from worker.contributions import Explainer, load_explainer
 from worker.feature_counter import FeatureCounter
+from worker.footprint import footprint
 from worker.inputs import form_for
 from worker.nameless import without_names
 from worker.reasons import first_line
@@ -89,6 +90,11 @@ class Predictor:
     def columns(self, features: pd.DataFrame, output: OutputKind) -> Columns:
         """Like `predict`, but for all rows or none: raises whatever the model raises."""
         return self._columns(features, output, self.manifest.signature.outputs[output])
+
+    @property
+    def memory_bytes(self) -> int:
+        """About what it takes of the process, of which members of an ensemble have no part."""
+        return footprint(self._estimator, self.manifest)
 
     @cached_property
     def _explainer(self) -> Explainer:

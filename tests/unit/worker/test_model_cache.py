@@ -6,9 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import psutil
 import pytest
+from sklearn.ensemble import BaggingRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.tree import ExtraTreeRegressor
 
 from shared.errors import ManifestError, ModelLoadError
 from shared.manifest import Combination, Manifest, Member
@@ -22,6 +26,9 @@ from worker.predictor import Predictor
 from worker.publishing import publish
 
 MAX_BYTES = 1024**3
+VERSIONS = 10
+KB = 1000
+"""Less than that is what an estimator without a file takes."""
 
 
 @pytest.fixture
@@ -123,7 +130,7 @@ class FakeLoader:
 
 
 class FakeRepository:
-    """One version of each model, of a known size."""
+    """One version of each model, of a known size in KB."""
 
     def __init__(self, repository: ModelRepository, sizes: dict[str, int]) -> None:
         self._manifest = repository.resolve("echo")
@@ -131,7 +138,7 @@ class FakeRepository:
 
     def manifest(self, name: str, version: str) -> Manifest:
         manifest = self._manifest.model_copy(update={"name": name, "version": version})
-        return of_size(manifest, self._sizes[name])
+        return of_size(manifest, self._sizes[name] * KB)
 
 
 def opened(cache: ModelCache, loader: FakeLoader, *names: str) -> list[str]:
@@ -146,7 +153,7 @@ def test_what_was_not_used_for_longest_is_given_up_for_others(
     repository: ModelRepository,
 ) -> None:
     loader = FakeLoader(repository, a=40, b=40, c=40, d=20)
-    cache = ModelCache(loader, max_bytes=100)
+    cache = ModelCache(loader, max_bytes=100 * KB)
 
     assert opened(cache, loader, "a", "b") == ["a", "b"]
     assert opened(cache, loader, "a", "c") == ["a", "c"]
@@ -158,7 +165,7 @@ def test_a_version_that_is_larger_than_the_bound_is_kept_alone(
     repository: ModelRepository,
 ) -> None:
     loader = FakeLoader(repository, a=40, huge=1000)
-    cache = ModelCache(loader, max_bytes=100)
+    cache = ModelCache(loader, max_bytes=100 * KB)
 
     assert opened(cache, loader, "a", "huge", "huge") == ["huge"]
     assert opened(cache, loader, "a") == ["a"]
@@ -180,7 +187,7 @@ def test_a_version_that_was_given_up_is_opened_again_for_its_jobs(
 
 def test_a_version_that_is_not_wanted_is_not_even_opened(repository: ModelRepository) -> None:
     loader = FakeLoader(repository, a=40)
-    cache = ModelCache(loader, max_bytes=100)
+    cache = ModelCache(loader, max_bytes=100 * KB)
 
     for _ in range(2):
         with pytest.raises(ModelLoadError, match="not the version"):
@@ -221,7 +228,7 @@ def test_a_version_that_takes_long_to_open_keeps_nobody_from_another(
             return super().load(manifest, opened=opened)
 
     loader = Slow(repository, slow=1, quick=1)
-    cache = ModelCache(loader, max_bytes=100)
+    cache = ModelCache(loader, max_bytes=100 * KB)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(opened, cache, loader, "slow")
         assert opened(cache, loader, "quick") == ["quick"]
@@ -280,3 +287,82 @@ def test_a_member_that_was_changed_is_named(ensemble: ModelRepository) -> None:
 
     with pytest.raises(ModelLoadError, match="Member 'low/1' can't be opened"):
         make_cache(ensemble).get("both", "1", sha256=sha256(ensemble, "both"))
+
+
+# --- memory
+
+
+@pytest.fixture(scope="module")
+def forests(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """Ten versions of one forest, and an ensemble of the first two."""
+    directory = tmp_path_factory.mktemp("forests")
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(5000, 3)), columns=list("abc"))
+    tree = ExtraTreeRegressor(max_features=1)
+    trees = BaggingRegressor(tree, 10, random_state=0).fit(X, X["a"])
+    for number in range(1, VERSIONS + 1):
+        text = f"number {number}"
+        publish(trees, name="forest", sample=X, repository=directory, description=text)
+    members = ["forest:1", "forest:2"]
+    publish_ensemble(members, name="mean", combination="mean", repository=directory)
+    return ModelRepository(directory)
+
+
+def open_versions(
+    cache: ModelCache, repository: ModelRepository, name: str, *versions: int
+) -> None:
+    for version in versions:
+        manifest = repository.manifest(name, str(version))
+        cache.get(name, str(version), sha256=manifest.artifact.sha256)
+
+
+def cache_for(repository: ModelRepository, *, forests: float) -> ModelCache:
+    """A cache with room for so many forests."""
+    size = repository.manifest("forest", "1").artifact.bytes
+    loader = ModelLoader(repository, allow_pickle=False)
+    return ModelCache(loader, max_bytes=round(forests * size))
+
+
+def test_what_was_preloaded_is_not_given_up_and_does_not_count(forests: ModelRepository) -> None:
+    cache = cache_for(forests, forests=2.5)
+    cache.preload([forests.manifest("forest", "1"), forests.manifest("forest", "2")])
+
+    open_versions(cache, forests, "forest", 3, 4, 5)
+
+    assert cache.version_ids == ["forest/1", "forest/2", "forest/4", "forest/5"]
+
+
+def test_an_ensemble_counts_for_the_members_that_it_keeps(forests: ModelRepository) -> None:
+    cache = cache_for(forests, forests=3.5)
+
+    open_versions(cache, forests, "mean", 1)
+    open_versions(cache, forests, "forest", 3)
+    assert cache.version_ids == ["mean/1", "forest/1", "forest/2", "forest/3"]
+
+    # Its members can't go before it, and are of use without it.
+    open_versions(cache, forests, "forest", 4)
+    assert cache.version_ids == ["forest/2", "forest/3", "forest/4"]
+
+
+def test_an_ensemble_that_is_too_large_is_kept_alone(forests: ModelRepository) -> None:
+    cache = cache_for(forests, forests=1.5)
+
+    open_versions(cache, forests, "mean", 1)
+
+    assert cache.version_ids == ["mean/1"]
+
+
+def test_the_memory_of_versions_given_up_goes_back_to_the_system(forests: ModelRepository) -> None:
+    cache = cache_for(forests, forests=2.5)
+    open_versions(cache, forests, "forest", 1, 2)
+    size = forests.manifest("forest", "1").artifact.bytes
+    before = own_bytes()
+
+    open_versions(cache, forests, "forest", *range(3, VERSIONS + 1))
+
+    assert own_bytes() - before < size
+
+
+def own_bytes() -> int:
+    """What is mapped of no file; pages of files are this process's own whenever others end."""
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - memory.shared)
