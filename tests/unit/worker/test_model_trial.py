@@ -68,21 +68,28 @@ def scribble(what: bytes) -> None:
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Processes that the test began."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process.pid not in CHILDREN_OF_OTHERS]
+
+
+CHILDREN_OF_OTHERS: set[int] = set()
+"""Processes that were there before, such as servers that tests share."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     """Neither a process nor an open file."""
     gc.collect()
-    before, files = children(), psutil.Process().num_fds()
+    CHILDREN_OF_OTHERS.update(process.pid for process in children())
+    files = psutil.Process().num_fds()
     OF_OTHERS.clear()
     OF_OTHERS.update(pipes())
 
     yield
 
     gc.collect()
-    assert children() == before
+    assert children() == []
     assert psutil.Process().num_fds() == files
 
 
