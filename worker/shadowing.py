@@ -90,10 +90,12 @@ class Shadows:
         self._waiting: deque[_Answered] = deque()
         self._waiting_bytes = 0
         self._rows_per_second: dict[str, float] = {}
+        self._turn: Lease | None = None
+        """What it was taken for, if it could not be ended."""
 
     @property
     def is_pending(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting) or self._turn is not None
 
     def add(self, lease: Lease, result: ChunkResult) -> None:
         """Let the shadow of a committed chunk's job, if it has one, score it some time."""
@@ -107,24 +109,23 @@ class Shadows:
         self._waiting.append(answered)
         self._waiting_bytes += answered.size_bytes
 
-    def step(self) -> None:
-        """Score some rows of the chunk that waits for longest. What goes wrong beyond what is known
-        to go wrong with models is raised; then it is for `leave_out` to go on."""
-        answered = self._waiting[0]
+    def step(self) -> bool:
+        """Score some rows of the chunk that waits for longest; False if that is for later, since
+        another process of the worker has its turn with the same shadow.
+
+        What goes wrong beyond what is known to go wrong with models is raised; then it is for
+        `leave_out` to go on.
+        """
+        if self._turn is not None:
+            self._end_turn(self._turn)
+            return True
         try:
-            shadow = self._begun(answered)
-            part = self._next_part(answered)
-            began = time.perf_counter()
-            with time_limit(min(self._time_limit_seconds, MOST_SECONDS)):
-                found = _compared(answered, part, shadow)
+            return self._take_turn(self._waiting[0])
         except (ModelError, StoreError) as error:
-            fields = {"model": _shadow_id(answered.lease.spec), "reason": str(error)}
+            fields = {"model": _shadow_id(self._waiting[0].lease.spec), "reason": str(error)}
             logger.warning("shadow left out", extra=fields)
             self.leave_out()
-            return
-        speed = len(part) / (time.perf_counter() - began)
-        self._rows_per_second[shadow.manifest.version_id] = speed
-        self._done(answered, len(part), found)
+            return True
 
     def leave_out(self) -> None:
         """Pass over what is left of the chunk that waits for longest."""
@@ -132,17 +133,30 @@ class Shadows:
         rows = answered.rows_left
         self._done(answered, rows, _comparison(answered.lease.spec, skipped=rows))
 
-    def _begun(self, answered: _Answered) -> Predictor:
-        """The shadow, of which the store knows from now on that it is this process's turn."""
-        holder, spec = answered.lease.holder, answered.lease.spec
-        version, sha256 = spec.shadow_version or "", spec.shadow_sha256 or ""
+    def _take_turn(self, answered: _Answered) -> bool:
+        spec = answered.lease.spec
+        holder, sha256 = answered.lease.holder, spec.shadow_sha256 or ""
         lost = self._reports.begin_shadowing(
             holder.worker, holder.process, _shadow_id(spec), sha256
         )
+        if lost is None:
+            return False
         if lost >= SHADOW_STRIKES:
             raise ShadowGivenUpError(_shadow_id(spec))
         with time_limit(self._time_limit_seconds):
-            return self._models.get(spec.model_name, version, sha256=sha256)
+            shadow = self._shadow(spec)
+        part = self._next_part(answered)
+        began = time.perf_counter()
+        with time_limit(min(self._time_limit_seconds, MOST_SECONDS)):
+            found = _compared(answered, part, shadow)
+        speed = len(part) / (time.perf_counter() - began)
+        self._rows_per_second[_shadow_id(spec)] = speed
+        self._done(answered, len(part), found)
+        return True
+
+    def _shadow(self, spec: JobSpec) -> Predictor:
+        version, sha256 = spec.shadow_version or "", spec.shadow_sha256 or ""
+        return self._models.get(spec.model_name, version, sha256=sha256)
 
     def _next_part(self, answered: _Answered) -> Rows:
         speed = self._rows_per_second.get(_shadow_id(answered.lease.spec))
@@ -155,9 +169,17 @@ class Shadows:
         if not answered.rows_left:
             self._waiting.popleft()
             self._waiting_bytes -= answered.size_bytes
-        holder = answered.lease.holder
+        self._end_turn(answered.lease)
         with suppress(StoreError):  # rows that are not counted are as good as not compared
-            self._reports.end_shadowing(holder.worker, holder.process, found)
+            self._reports.count_comparison(found)
+
+    def _end_turn(self, lease: Lease) -> None:
+        """While the store is away the turn goes on, so that nobody has to wait for it for ever."""
+        self._turn = lease
+        shadow = _shadow_id(lease.spec), lease.spec.shadow_sha256 or ""
+        with suppress(StoreError):
+            self._reports.end_shadowing(lease.holder.worker, *shadow)
+            self._turn = None
 
 
 class _SearchOverError(Exception):

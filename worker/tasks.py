@@ -27,6 +27,9 @@ LINGER_SECONDS = 1.0
 """How long a process that ran out of work listens to its bell before its task ends. A ring takes a
 fraction of the time of a message through the broker and the worker's main process."""
 
+TURN_SECONDS = 0.05
+"""How long a process whose shadow is another one's turn waits before it looks again."""
+
 LANES = (Lane.SMALL, Lane.BULK)
 """In the order in which a process looks for chunks."""
 
@@ -81,7 +84,8 @@ class Shift:
             elif not is_idle:
                 if is_over:
                     return True
-                self._follow()
+                if not self._follow():
+                    persistently(self._leases.listen)(self._holder, TURN_SECONDS)
             elif taken.lingers:
                 will_linger = persistently(self._leases.listen)(self._holder, seconds)
             else:
@@ -95,13 +99,15 @@ class Shift:
                 self._wake()
         return taken
 
-    def _follow(self) -> None:
-        """Whatever goes wrong with a shadow costs only its rows."""
+    def _follow(self) -> bool:
+        """Take a shadow's step, if it is this process's turn. Whatever goes wrong with it costs
+        only its rows."""
         try:
-            self._background.run(self._runner.shadows.step)
+            return self._background.run(self._runner.shadows.step)
         except Exception:
             logger.exception("shadow crashed")
             self._runner.shadows.leave_out()
+            return True
 
     def _run(self, leases: Sequence[Lease]) -> None:
         """Whatever a model or a library raises is the chunks' fault until their parts prove

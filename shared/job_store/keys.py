@@ -60,8 +60,9 @@
 | comparisons           | hash    | `name/version name/shadow output     | stays        | workers |
 |                       |         | rows`, `… agreed`, `… difference`,   |              |         |
 |                       |         | `… skipped` → sums over rows         |              |         |
-| shadowing             | hash    | `worker process` → `name/version     | sweep        | workers |
-|                       |         | sha256` that it scores as a shadow   |              |         |
+| shadowing             | hash    | `worker name/version sha256` → the   | sweep        | workers |
+|                       |         | process whose turn it is to score it |              |         |
+|                       |         | as a shadow                          |              |         |
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter
 from redis import Redis
-from redis.client import Pipeline
 
 from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
@@ -190,27 +189,37 @@ class ModelReports:
                 found.setdefault(text(name), {})["rows_per_second"] = float(speed)
         return {version_id: _USAGE.validate_python(counts) for version_id, counts in found.items()}
 
-    def begin_shadowing(self, worker: str, process: int, version_id: str, sha256: str) -> int:
+    def begin_shadowing(
+        self, worker: str, process: int, version_id: str, sha256: str
+    ) -> int | None:
         """Note that a process is about to score a version as a shadow: should it die, that is held
-        against the version. Returns how many have died so."""
+        against the version. Returns how many have died so; None while another process of the worker
+        has its turn, or has died in it and nobody knows yet."""
         shadow = _shadow(version_id, sha256)
+        turn = f"{worker} {shadow}"
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(keys.SHADOWING, _process(worker, process), shadow)
+            pipe.hsetnx(keys.SHADOWING, turn, process)
+            pipe.hget(keys.SHADOWING, turn)
             pipe.hget(keys.SHADOW_LOSSES, shadow)
-            _, losses = pipe.execute()
-        return int(losses or 0)
+            _, holder, losses = pipe.execute()
+        return int(losses or 0) if int(holder) == process else None
 
-    def end_shadowing(self, worker: str, process: int, found: Comparison) -> None:
-        """Note that the process has done with the shadow, and count in what it found."""
-        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(keys.SHADOWING, _process(worker, process))
-            _count(pipe, found)
-            pipe.execute()
+    def end_shadowing(self, worker: str, version_id: str, sha256: str) -> None:
+        """Note that the process whose turn it was has done with the shadow."""
+        with translated_errors():
+            self._redis.hdel(keys.SHADOWING, f"{worker} {_shadow(version_id, sha256)}")
 
     def count_comparison(self, found: Comparison) -> None:
         """Count in how some rows of a shadow compare."""
+        pair = f"{found.version_id} {found.shadow_version_id} {found.output}"
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
-            _count(pipe, found)
+            pipe.hincrby(keys.COMPARISONS, f"{pair} rows", found.rows)
+            pipe.hincrby(keys.COMPARISONS, f"{pair} agreed", found.agreed)
+            pipe.hincrby(keys.COMPARISONS, f"{pair} skipped", found.skipped)
+            total = (found.difference or 0.0) * found.rows
+            # The server adds no infinite numbers.
+            if found.difference is not None and math.isfinite(total):
+                pipe.hincrbyfloat(keys.COMPARISONS, f"{pair} difference", total)
             pipe.execute()
 
     def comparisons(self) -> list[Comparison]:
@@ -228,24 +237,9 @@ def _shadow(version_id: str, sha256: str) -> str:
     return f"{version_id} {sha256}"
 
 
-def _process(worker: str, process: int) -> str:
-    return f"{worker} {process}"
-
-
 def _version_id(recorded: str) -> str:
     """The version that a record is about, whatever was asked of it: see `JobSpec.speed_id`."""
     return "/".join(recorded.split("/")[:2])
-
-
-def _count(pipe: Pipeline, found: Comparison) -> None:
-    pair = f"{found.version_id} {found.shadow_version_id} {found.output}"
-    pipe.hincrby(keys.COMPARISONS, f"{pair} rows", found.rows)
-    pipe.hincrby(keys.COMPARISONS, f"{pair} agreed", found.agreed)
-    pipe.hincrby(keys.COMPARISONS, f"{pair} skipped", found.skipped)
-    total = (found.difference or 0.0) * found.rows
-    # The server adds no infinite numbers.
-    if found.difference is not None and math.isfinite(total):
-        pipe.hincrbyfloat(keys.COMPARISONS, f"{pair} difference", total)
 
 
 def _comparison(pair: str, sums: Mapping[str, float]) -> Comparison:

@@ -75,7 +75,6 @@ def test_a_shadow_that_costs_processes_is_given_up_and_no_job_is_worse_for_it(
 
     assert {(job["status"], job["model"]["version"]) for job in jobs} == {("succeeded", "1")}
     assert attempts_lost(stack) == 0
-    # All may be at it when the first one dies, and again in the second until that is known.
-    assert SHADOW_STRIKES <= lost - before <= 3 * PROCESSES
+    assert lost - before == SHADOW_STRIKES
     assert shadow_losses(stack) == lost
     assert challenger(stack, name)["state"] == "ready"

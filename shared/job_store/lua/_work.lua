@@ -39,8 +39,8 @@ end
 local function each_shadowing(f)
   local noted = call('HGETALL', SHADOWING)
   for i = 1, #noted, 2 do
-    local worker, process = string.match(noted[i], '^(%S+) (%d+)$')
-    f(worker, process, noted[i + 1], noted[i])
+    local worker, version = string.match(noted[i], '^(%S+) (.+)$')
+    f(worker, noted[i + 1], version, noted[i])
   end
 end
 

@@ -55,8 +55,8 @@ def tell_of_models(steps: JobSteps) -> None:
     reports.tell_opened(WORKER, 1, ["echo/1"])
     found = Comparison(version_id="echo/1", shadow_version_id="echo/2", output="predict", rows=1)
     reports.count_comparison(found)
-    for process in (1, 99):
-        reports.begin_shadowing(WORKER, process, "echo/2", "0" * 64)
+    for process, version_id in ((1, "echo/2"), (99, "echo/3")):
+        reports.begin_shadowing(WORKER, process, version_id, "0" * 64)
     steps.beat()
 
 

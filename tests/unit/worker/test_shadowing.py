@@ -304,7 +304,7 @@ def test_a_shadow_that_can_not_be_opened_is_left_out_and_its_rows_are_counted(
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError(), StoreFullError()])
-@pytest.mark.parametrize("step", ["begin_shadowing", "end_shadowing"])
+@pytest.mark.parametrize("step", ["begin_shadowing", "count_comparison"])
 def test_a_store_that_is_away_ends_the_comparison_and_nothing_else(
     runner: ChunkRunner,
     steps: JobSteps,
@@ -367,8 +367,8 @@ def test_a_search_for_rows_that_the_shadow_refuses_ends_with_its_step(
 def lose(reports: ModelReports, steps: JobSteps, shadow: tuple[str, str], times: int) -> None:
     """Let so many processes die while they scored the shadow."""
     for process in range(100, 100 + times):
-        reports.begin_shadowing(WORKER, process, *shadow)
-    steps.beat()
+        assert reports.begin_shadowing(WORKER, process, *shadow) is not None
+        steps.beat()
 
 
 def test_what_a_process_scores_as_a_shadow_is_noted_while_it_does(
@@ -390,7 +390,7 @@ def test_what_a_process_scores_as_a_shadow_is_noted_while_it_does(
 
     score(runner, steps)
 
-    assert noted == [{f"{WORKER} 1".encode(): f"floats/2 {sha256}".encode()}]
+    assert noted == [{f"{WORKER} floats/2 {sha256}".encode(): b"1"}]
     assert not steps.redis.exists("shadowing")
 
 
@@ -417,6 +417,44 @@ def test_a_single_death_may_be_an_accident(
     score(runner, steps)
 
     assert found(reports).rows == 2
+
+
+def test_one_process_of_a_worker_has_its_turn_with_a_shadow(
+    runner: ChunkRunner, steps: JobSteps, repository: ModelRepository, reports: ModelReports
+) -> None:
+    shadow = "floats/2", repository.manifest("floats", "2").artifact.sha256
+    reports.begin_shadowing(WORKER, 2, *shadow)
+    submit(steps, repository, "floats", b"1\n")
+    runner.run(steps.leased())
+
+    assert not runner.shadows.step()
+    assert runner.shadows.is_pending
+
+    reports.end_shadowing(WORKER, *shadow)
+    assert runner.shadows.step()
+    assert found(reports).rows == 1
+
+
+def test_a_turn_that_could_not_be_ended_is_ended_as_soon_as_the_store_is_back(
+    runner: ChunkRunner,
+    steps: JobSteps,
+    repository: ModelRepository,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailableError
+
+    submit(steps, repository, "floats", b"1\n")
+    runner.run(steps.leased())
+    with monkeypatch.context() as outage:
+        outage.setattr(ModelReports, "end_shadowing", away)
+        runner.shadows.step()
+        runner.shadows.step()
+    assert steps.redis.exists("shadowing")
+
+    follow(runner)
+
+    assert not steps.redis.exists("shadowing")
 
 
 def test_a_step_that_can_not_be_done_is_left_out_by_hand(

@@ -31,8 +31,9 @@ class FakeShadows:
     def is_pending(self) -> bool:
         return self.steps_left > 0
 
-    def step(self) -> None:
+    def step(self) -> bool:
         self.steps_left -= 1
+        return True
 
     def leave_out(self) -> None:
         self.steps_left -= 1
@@ -168,11 +169,12 @@ def test_a_chunk_that_comes_goes_before_what_is_left_of_a_shadow(steps: JobSteps
     left_at_chunks: list[int] = []
 
     class SubmittedMeanwhile(FakeShadows):
-        def step(self) -> None:
+        def step(self) -> bool:
             super().step()
             if self.steps_left == 1:
                 steps.submit()
                 steps.nobody_looks()
+            return True
 
     class Noting(FakeRunner):
         def run(self, lease: Lease) -> None:
@@ -186,6 +188,31 @@ def test_a_chunk_that_comes_goes_before_what_is_left_of_a_shadow(steps: JobSteps
     work(steps, runner)
 
     assert (left_at_chunks, runner.shadows.steps_left) == ([1], 0)
+
+
+def test_a_shadow_that_is_another_process_s_turn_waits_and_chunks_go_before_it(
+    steps: JobSteps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "TURN_SECONDS", 0.001)
+
+    class OthersTurn(FakeShadows):
+        def __init__(self) -> None:
+            super().__init__(1)
+            self.asked = 0
+
+        def step(self) -> bool:
+            self.asked += 1
+            if self.asked == 2:
+                steps.submit()
+                steps.nobody_looks()
+            return super().step() if self.asked == 3 else False
+
+    runner = FakeRunner(steps)
+    runner.shadows = OthersTurn()
+    steps.beat()
+
+    assert not work(steps, runner)
+    assert (len(runner.run_leases), runner.shadows.steps_left) == (1, 0)
 
 
 def test_a_long_shadow_is_left_to_the_next_task(
@@ -205,7 +232,7 @@ def test_a_shadow_that_crashes_is_left_out_and_the_task_goes_on(
     steps: JobSteps, error: Exception
 ) -> None:
     class Crashing(FakeShadows):
-        def step(self) -> None:
+        def step(self) -> bool:
             raise error
 
     runner = FakeRunner(steps)
