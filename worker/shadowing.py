@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 MAX_BYTES = 64 * 1024**2
 """Of the rows and results that wait in a process. Beyond it rows are passed over."""
 
+ENTRY_BYTES = 2048
+"""What a chunk that waits takes besides those: much more than a small job's few rows."""
+
 STEP_SECONDS = 0.05
 """Aimed at in one step: a small job waits for no longer, and only where all others are busy."""
 
@@ -71,7 +74,7 @@ class _Answered:
 
     @property
     def size_bytes(self) -> int:
-        return len(self.lease.input) + len(self.results)
+        return len(self.lease.input) + len(self.results) + ENTRY_BYTES
 
     @property
     def rows_left(self) -> int:
@@ -150,7 +153,7 @@ class Shadows:
         with time_limit(min(self._time_limit_seconds, MOST_SECONDS)):
             found = _compared(answered, part, shadow)
         speed = len(part) / (time.perf_counter() - began)
-        self._rows_per_second[_shadow_id(spec)] = speed
+        self._rows_per_second[_speed_id(spec)] = speed
         self._done(answered, len(part), found)
         return True
 
@@ -159,7 +162,7 @@ class Shadows:
         return self._models.get(spec.model_name, version, sha256=sha256)
 
     def _next_part(self, answered: _Answered) -> Rows:
-        speed = self._rows_per_second.get(_shadow_id(answered.lease.spec))
+        speed = self._rows_per_second.get(_speed_id(answered.lease.spec))
         rows = FIRST_ROWS if speed is None else max(1, int(speed * STEP_SECONDS))
         first = answered.done_rows
         return Rows(first=first, behind=first + min(rows, answered.rows_left))
@@ -283,3 +286,8 @@ def _comparison(
 
 def _shadow_id(spec: JobSpec) -> str:
     return f"{spec.model_name}/{spec.shadow_version}"
+
+
+def _speed_id(spec: JobSpec) -> str:
+    """What is asked for may take much longer than another output of the same version."""
+    return f"{_shadow_id(spec)} {spec.output}"
