@@ -273,7 +273,7 @@ def test_what_piles_up_is_passed_over_and_counted(
     reports: ModelReports,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shadowing, "MAX_BYTES", 30)
+    monkeypatch.setattr(shadowing, "MAX_BYTES", 2 * shadowing.ENTRY_BYTES + 30)
     for body in (b"1\n2\n", b"1\n" * 20, b"3\n"):
         submit(steps, repository, "floats", body)
         runner.run(steps.leased())
