@@ -37,7 +37,8 @@ def model_document(
     Nothing of the server's paths is in it. Raises AliasError.
     """
     name = manifest.name
-    versions = repository.versions(name)
+    # One that was removed since its manifest was read is still the one that is asked for.
+    versions = repository.versions(name) or [manifest.version]
     return {
         "name": name,
         "version": manifest.version,

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.aliases import Aliases
+from shared.aliases import CHAMPION, Aliases
 from shared.errors import ManifestError, ModelNotFoundError, StoreError
 from shared.job_store.model_reports import Known, ModelReports
 from shared.manifest import Manifest
@@ -67,8 +67,17 @@ class Serving:
 
         Raises ModelNotFoundError, ManifestError, AliasError, StoreUnavailableError.
         """
-        moment = self._recent()
-        reference = self._routed(Reference.parse(text), job_id, moment)
+        moment, reference = self._recent(), Reference.parse(text)
+        try:
+            return self._kept(self._routed(reference, job_id, moment), moment)
+        except ModelNotFoundError:
+            if reference.alias or reference.version:
+                raise
+            # An alias that the caller did not name has gone since the aliases were read.
+            moment.aliases.pop(reference.name, None)
+            return self._kept(self._routed(reference, job_id, moment), moment)
+
+    def _kept(self, reference: Reference, moment: _Moment) -> Served:
         if reference not in moment.served:
             moment.served[reference] = self._served(reference, moment)
         return moment.served[reference]
@@ -138,8 +147,11 @@ class Serving:
             return self._repository.manifest(name, wanted)
         versions = self._repository.versions(name)
         # Newest first. An alias never means a newer version than it points to.
-        newest = versions.index(wanted) if reference.alias else len(versions) - 1
-        others = list(reversed(versions[: newest + 1]))
+        others = (
+            versions[: versions.index(wanted) + 1]
+            if reference.alias
+            else self._repository.aliases(name).unclaimed(versions)
+        )[::-1]
         candidates = [v for v in dict.fromkeys([wanted, before, *others]) if v in versions]
         states = {v: state_of(self._repository, name, v, moment.known) for v in candidates}
         ready = [v for v in candidates if states[v] is VersionState.READY]
@@ -149,15 +161,23 @@ class Serving:
         return self._repository.manifest(name, [*ready, *hopeful, wanted][0])
 
     def _wanted(self, reference: Reference, before: str | None) -> str:
-        """The version that is wanted; what was meant before if it is not there (yet)."""
+        """The version that is wanted; what was meant before, or the next older one, if it is not
+        there (yet)."""
         name = reference.name
         try:
             return self._repository.version_of(reference)
         except ModelNotFoundError:
-            is_alias = reference.alias in self._repository.aliases(name).root
-            if before is None or not is_alias or before not in self._repository.versions(name):
+            target = self._repository.aliases(name).root.get(reference.alias or "")
+            versions = self._repository.versions(name)
+            if target is None or not versions:
                 raise
-            return before
+            # A champion is meant by who names the model alone, and did not ask for an alias.
+            is_asked_for = reference.alias != CHAMPION
+            older = [v for v in versions if int(v) < int(target.version)][::-1]
+            found = [v for v in (before, *([] if is_asked_for else older)) if v in versions]
+            if not found:
+                raise
+            return str(found[0])
 
     def _shadow(self, manifest: Manifest, moment: _Moment) -> Manifest | None:
         name = manifest.name

@@ -45,12 +45,18 @@ def wait_until_served(
 
 
 def wanted(model: Model, reference: str) -> Version:
-    """The version that a reference means by what its model says, whether or not it is served."""
+    """The version that a reference means by what its model says, whether or not it is served.
+
+    Raises VersionFailedError for an alias of one that is not there.
+    """
     _, _, alias = reference.partition("@")
     _, _, number = reference.partition(":")
     aliases = model.document["aliases"]
     number = number or _pointed_to(aliases, alias or "champion") or model.latest
-    return next(version for version in model.versions if version.version == number)
+    for version in model.versions:
+        if version.version == number:
+            return version
+    raise VersionFailedError(model.name, number, "it is not there; point the alias at another.")
 
 
 def _pointed_to(aliases: object, alias: str) -> str:

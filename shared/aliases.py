@@ -4,12 +4,12 @@
                                    "challenger": {"version": "5", "shadow": true}}
 
 A job that names only the model goes to an alias with a weight with that probability, else to
-`champion` or, where there is none, to the newest version. Which one is told by the job's id alone,
-so that it can be told again.
+`champion` or, where there is none, to the newest version that is neither a shadow nor has a weight.
+Which one is told by the job's id alone, so that it can be told again.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_serializer, model_validator
@@ -83,6 +83,18 @@ class Aliases(RootModel[dict[AliasName, Alias]]):
     def shadow(self) -> Alias | None:
         """The alias whose version is compared with those that answer."""
         return next((alias for alias in self.root.values() if alias.shadow), None)
+
+    def unclaimed(self, versions: Sequence[str]) -> list[str]:
+        """Those of these versions that a name alone may mean where there is no champion: all but
+        what shadows and weights point to, for these are about to be tried out. All, if none is
+        left.
+        """
+        claimed = {
+            alias.version
+            for name, alias in self.root.items()
+            if alias.shadow or (alias.weight is not None and name != CHAMPION)
+        }
+        return [version for version in versions if version not in claimed] or list(versions)
 
     def of(self, version: str) -> list[str]:
         """Names of the aliases that point to a version, sorted."""

@@ -125,6 +125,10 @@ def compare(
     ]
 
 
+FREE_TEXT_ROWS = 20
+"""Of fewer rows nobody can tell whether a column holds categories or free text."""
+
+
 def warnings(
     counts: FeatureCounts, signature: Signature, statistics: TrainingStatistics | None
 ) -> list[str]:
@@ -204,12 +208,17 @@ class _Comparison:
             )
 
     def _unseen_findings(self, share: float) -> Iterator[Finding]:
-        if share:
+        if share and not self._is_free_text():
             yield Finding(
                 share,
                 f"{self._column}: {_percent(share)} of the rows hold a text that the model was "
                 "never trained on.",
             )
+
+    def _is_free_text(self) -> bool:
+        """Whether most texts of the sample are there once: then new ones are what to expect."""
+        rows, known = self._known_rows(), len(self.feature.categories or ())
+        return rows >= FREE_TEXT_ROWS and 2 * known > rows
 
     def _missing_findings(self, share: float) -> Iterator[Finding]:
         in_training = self.trained.missing if self.trained else 0.0

@@ -89,7 +89,10 @@ class ModelRepository:
         changed_at, versions = self._versions.get(name, (0, []))
         if changed_at != now_at:
             home = Path(directory)
-            found = [d.name for d in home.iterdir() if re.fullmatch(VERSION_PATTERN, d.name)]
+            try:
+                found = [d.name for d in home.iterdir() if re.fullmatch(VERSION_PATTERN, d.name)]
+            except OSError:  # it has gone since, or is no directory
+                return []
             versions = [version for version in found if (home / version / MANIFEST_FILE).exists()]
             versions.sort(key=int)
             # A version that is being copied file by file will be there without another change.
@@ -148,12 +151,15 @@ class ModelRepository:
         if not versions:
             known = ", ".join(self.names()) or "none yet"
             raise ModelNotFoundError(f"There is no model '{wanted.name}'; there are: {known}.")
-        version = wanted.version or self._aliased(wanted) or versions[-1]
+        version = wanted.version or self._aliased(wanted) or self._newest(wanted.name, versions)
         if version not in versions:
             raise ModelNotFoundError(
                 f"Model '{wanted.name}' has no version '{version}'; it has {', '.join(versions)}."
             )
         return version
+
+    def _newest(self, name: str, versions: list[str]) -> str:
+        return self.aliases(name).unclaimed(versions)[-1]
 
     def _aliased(self, wanted: Reference) -> str | None:
         aliases = self.aliases(wanted.name).root

@@ -5,6 +5,7 @@ worker's main process, from which all others are forked, must not be the one.
 """
 
 import csv
+import ctypes
 import io
 import multiprocessing
 import os
@@ -30,6 +31,8 @@ POLL_SECONDS = 0.01
 GRACE_SECONDS = 5.0
 """A process that tries a version ends itself so long after its time is up: its worker may be gone,
 and nobody else would."""
+
+PR_SET_PDEATHSIG = 1
 
 MAX_REPORT_BYTES = 1024**2
 READ_BYTES = 65536
@@ -149,12 +152,21 @@ def _attempt(
 ) -> None:
     # What the libraries of a model begin ends with it.
     os.setpgid(0, 0)
+    _end_with_parent()
     # Celery's handlers are about the worker, which this process is not.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds + GRACE_SECONDS)
     with os.fdopen(sender, "wb") as stream:
         stream.write(_REPORT.dump_json(attempt(manifest)))
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process when the one that forked it is gone (prctl(2))."""
+    # Only Linux has it; elsewhere the time limit ends it.
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def try_version(loader: ModelLoader, manifest: Manifest) -> VersionReport:

@@ -25,9 +25,14 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """How often is looked: a new version is tried within a second."""
 
-SETTLE_SECONDS = 30.0
-"""How long a worker puts off its start for versions that are being tried; the others it hears of
-later."""
+SETTLE_SECONDS = 60.0
+SETTLE_FOR_NEWS_SECONDS = 5.0
+"""How long a worker puts off its start for versions that are being tried: those that serve, and
+others beside them. One that hangs must not keep the good ones from serving."""
+
+SLOW_SECONDS = 10.0
+MOST_TRIALS = 8
+"""A trial that takes longer leaves its place to another, up to so many."""
 
 OPEN_SECONDS = 60.0
 """How long is waited for a worker's processes to open a version that is sound. One that can't will
@@ -71,6 +76,7 @@ class ModelWatch:
         self._at_once = at_once
         self._clock = clock
         self._trials: dict[str, tuple[Manifest, Trial]] = {}
+        self._begun_at: dict[str, float] = {}
         self._tried: dict[str, VersionReport] = {}
         self._files: dict[str, tuple[_File, _File]] = {}
         self._retries: dict[str, tuple[float, float]] = {}
@@ -88,15 +94,29 @@ class ModelWatch:
 
         They are taken to be opened before there are processes to do so.
         """
-        ends_at = self._clock() + SETTLE_SECONDS
+        began, serving = self._clock(), self._served_before()
         self._look()
-        while self._trials and self._clock() < ends_at:
+        while any(self._is_waited_for(v, began, serving) for v in self._trials):
             time.sleep(POLL_SECONDS)
             self._look()
         wanted = dict(self._wanted())
         ready = {v: manifest for v, manifest in wanted.items() if self._is_sound(v)}
         self._open.update(ready)
         return [manifest for manifest in ready.values() if isinstance(manifest, Manifest)]
+
+    def _served_before(self) -> Mapping[str, str]:
+        try:
+            return self._reports.known().serving
+        except StoreError:
+            return {}
+
+    def _is_waited_for(self, version_id: str, began: float, serving: Mapping[str, str]) -> bool:
+        """Whether the worker's start is put off for a trial."""
+        name, _, version = version_id.partition("/")
+        served = {v for reference, v in serving.items() if reference.partition("@")[0] == name}
+        is_news = served and version not in served
+        seconds = SETTLE_FOR_NEWS_SECONDS if is_news else SETTLE_SECONDS
+        return self._clock() - began < seconds
 
     def round(self, alive: Collection[int] = ()) -> None:
         """Look for what is new, and tell. `alive`: the worker's processes. Raises StoreError."""
@@ -166,11 +186,16 @@ class ModelWatch:
         for version_id, manifest in self._wanted():
             if isinstance(manifest, ModelError):
                 self._note(version_id, failure(manifest, ""))
-            elif len(self._trials) < self._at_once and not self._is_known(version_id, manifest):
+            elif self._has_place() and not self._is_known(version_id, manifest):
                 file = self._file(manifest)
                 self._files[version_id] = file, file
                 trial = Trial(manifest, self._attempt, seconds=self._trial_seconds)
                 self._trials[version_id] = manifest, trial
+                self._begun_at[version_id] = self._clock()
+
+    def _has_place(self) -> bool:
+        quick = [v for v in self._trials if self._clock() - self._begun_at[v] < SLOW_SECONDS]
+        return len(quick) < self._at_once and len(self._trials) < MOST_TRIALS
 
     def _forget(self) -> None:
         """Forget what is known of versions that are gone."""
@@ -258,7 +283,9 @@ class ModelWatch:
             for target in self._aliases(name).root.values():
                 if target.version in versions:
                     yield name, target.version
-            for version in reversed(versions):
+            aliases = self._aliases(name)
+            newest = aliases.unclaimed(versions) if aliases.default is None else versions
+            for version in reversed(newest):
                 yield name, version
                 tried = self._tried.get(f"{name}/{version}")
                 if tried is None or not tried.has_failed:
@@ -273,7 +300,7 @@ class ModelWatch:
                     yield str(Reference(name=name, alias=alias)), target.version
             if aliases.default is not None:
                 continue
-            versions = reversed(self._repository.versions(name))
+            versions = aliases.unclaimed(self._repository.versions(name))[::-1]
             newest = next((v for v in versions if self._is_usable(f"{name}/{v}")), None)
             if newest is not None:
                 yield name, newest

@@ -18,7 +18,7 @@ from shared.manifest import Artifact, ArtifactFormat, Manifest, stamp_of
 from shared.model_repository import ModelRepository
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
-from shared.signature import OutputKind
+from shared.signature import OutputKind, Signature
 from worker.contributions import contribution_columns, learn_contributions
 from worker.fingerprint import fingerprint
 from worker.onnx_model import OnnxModel
@@ -75,6 +75,8 @@ def publish(
         signature = signature.model_copy(update={"outputs": outputs})
         statistics = statistics.model_copy(update={"background": background})
     is_graph = isinstance(estimator, OnnxModel)
+    if is_graph:
+        _check_classes(estimator, signature)
     identity = estimator.sha256 if is_graph else fingerprint(estimator)
     artifact_format = ArtifactFormat.ONNX if is_graph else artifact_format
     libraries = ONNX_LIBRARIES if is_graph else LIBRARIES
@@ -101,6 +103,17 @@ def publish(
         artifact_format=artifact_format,
         describe=describe,
     )
+
+
+def _check_classes(model: OnnxModel, signature: Signature) -> None:
+    """Raise PublishError if the graph's classes were named and are more or fewer."""
+    columns = signature.outputs.get(OutputKind.PREDICT_PROBA, ())
+    named = getattr(model, "classes_", columns)
+    if len(named) != len(columns):
+        raise PublishError(
+            f"{len(named)} classes are named, and the graph gives {len(columns)} probabilities; "
+            "name each class once, in order."
+        )
 
 
 def _stamped(artifact: Artifact, name: str) -> Artifact:
@@ -146,6 +159,11 @@ def _write(
             "open it only with the ROWMILL_TRUST_KEY of its publisher or ROWMILL_ALLOW_PICKLE=true."
         ) from error
     held = sorted(skops.io.get_untrusted_types(file=path))
+    if of_script := [t for t in held if t.startswith("__main__.")]:
+        raise PublishError(
+            f"The model holds classes of the script that made it: {', '.join(of_script)}. Move "
+            "them into a module that the workers can import, too, and fit it again."
+        )
     unknown = [t for t in held if t not in trusted and t.split(".")[0] not in TRUSTED_PACKAGES]
     if unknown:
         raise PublishError(

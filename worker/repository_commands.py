@@ -181,9 +181,19 @@ def alias(
         raise click.UsageError("Give a VERSION, or --remove without one.")
     target = None if version is None else _alias(version, weight=weight, shadow=shadow)
     with one_line_errors():
-        aliases = RepositoryEditor(_repository(repository)).set_alias(name, alias, target)
+        found = _repository(repository)
+        _warn_of_unreadable(found, name)
+        aliases = RepositoryEditor(found).set_alias(name, alias, target)
     lines = [_alias_line(name, known, to) for known, to in sorted(aliases.root.items())]
     show({"name": name, "aliases": aliases.model_dump()}, lines, is_json=is_json)
+
+
+def _warn_of_unreadable(repository: ModelRepository, name: str) -> None:
+    try:
+        repository.aliases(name)
+    except AliasError:
+        message = f"Warning: the aliases of '{name}' can't be read; their file is begun anew."
+        click.echo(message, err=True)
 
 
 def _alias(version: str, *, weight: float | None, shadow: bool) -> Alias:

@@ -322,12 +322,14 @@ def test_an_alias_of_a_version_that_is_not_there_means_what_it_meant_before(worl
 def test_an_alias_of_a_version_that_is_not_there_and_meant_nothing_is_refused(
     world: World,
 ) -> None:
-    world.point("champion", 3)
+    for alias in ("champion", "stable"):
+        world.point(alias, 3)
     world.tell(v1="ready", v2="ready")
     world.remove(3)
 
     with pytest.raises(ModelNotFoundError, match="no version '3'"):
-        world.version()
+        world.version("echo@stable")
+    assert world.version() == "2"
 
 
 def test_an_alias_that_was_taken_away_means_nothing_any_more(world: World) -> None:
@@ -419,10 +421,40 @@ def test_a_shadow_is_compared_once_it_is_ready(
 
 
 def test_a_version_is_not_compared_with_itself(world: World) -> None:
+    world.point("champion", 3)
     world.compare(3)
     world.tell(v3="ready")
 
     assert world.shadow() is None
+
+
+def test_a_shadow_answers_nobody_where_there_is_no_champion_either(world: World) -> None:
+    world.compare(3)
+    world.tell(v2="ready", v3="ready")
+
+    assert (world.version(), world.shadow()) == ("2", "3")
+
+
+def test_an_alias_that_moves_within_a_moment_costs_no_job(world: World) -> None:
+    world.point("canary", 2, weight=1)
+    world.tell(v2="ready", v3="ready")
+    assert world.version() == "2"
+
+    RepositoryEditor(world.repository).set_alias("echo", "canary", None)
+
+    # Within the moment in which it was known.
+    assert world.serving.resolve("echo", "another job").manifest.version == "2"
+    world.now += 2 * RECENT_SECONDS
+    assert world.serving.resolve("echo", JOB).manifest.version == "3"
+
+
+def test_a_champion_that_is_not_there_and_served_nobody_leaves_the_next_older_version(
+    world: World,
+) -> None:
+    world.home.joinpath("aliases.json").write_text('{"champion": "9"}')
+    world.tell(v3="ready")
+
+    assert world.version() == "3"
 
 
 def test_a_shadow_that_cost_processes_is_given_up(world: World, steps: JobSteps) -> None:

@@ -144,6 +144,18 @@ def test_a_version_that_fails_makes_exit_code_1_and_one_line(run, server, model_
     assert result.stderr == "Error: Version '1' of 'churn' can't serve: It was changed.\n"
 
 
+def test_an_alias_of_a_version_that_is_gone_makes_exit_code_1_and_one_line(
+    run, server, model_document
+):
+    document = model_document("ready") | {"aliases": {"champion": "9"}}
+    server.say("GET", "/models/churn", json_body=document)
+
+    result = run("show", "churn", "--wait", "60")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: Version '9' of 'churn' can't serve: it is not there")
+
+
 def test_a_model_that_nobody_publishes_is_told_when_the_time_is_over(run, server):
     problem = {"code": "model_not_found", "detail": "There is no model 'churn'."}
     server.say("GET", "/models/churn", status=404, json_body=problem)

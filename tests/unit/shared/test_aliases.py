@@ -90,3 +90,26 @@ def test_aliases_are_written_as_they_are_read() -> None:
 def test_what_makes_no_sense_is_refused(document: Any) -> None:
     with pytest.raises(ValidationError):
         Aliases.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "unclaimed"),
+    [
+        ({}, ["1", "2", "3"]),
+        ({"champion": {"version": "3", "weight": 0.9}, "old": "1"}, ["1", "2", "3"]),
+        ({"new": {"version": "3", "shadow": True}}, ["1", "2"]),
+        ({"canary": {"version": "3", "weight": 0.1}}, ["1", "2"]),
+        (
+            {
+                "a": {"version": "1", "weight": 0.1},
+                "b": {"version": "2", "weight": 0.1},
+                "c": {"version": "3", "shadow": True},
+            },
+            ["1", "2", "3"],
+        ),
+    ],
+)
+def test_what_is_about_to_be_tried_out_is_not_what_the_name_alone_means(
+    document: dict[str, Any], unclaimed: list[str]
+) -> None:
+    assert Aliases.model_validate(document).unclaimed(["1", "2", "3"]) == unclaimed

@@ -165,6 +165,15 @@ def test_a_finding_is_one_sentence_that_names_the_column(counts: FeatureCounts, 
     assert words in warning
 
 
+@pytest.mark.parametrize(("sample_rows", "is_expected"), [(150, True), (250, False)])
+def test_new_texts_are_what_to_expect_of_free_text(sample_rows: int, *, is_expected: bool) -> None:
+    notes = make_feature("note", "string", categories=tuple(f"text {n}" for n in range(100)))
+
+    found = warned(counted(1000, unseen=900), notes, trained(sample_rows))
+
+    assert (found == []) is is_expected
+
+
 def test_one_text_that_training_never_had_is_enough() -> None:
     (warning,) = warned(counted(1000, unseen=1), TEXT)
 

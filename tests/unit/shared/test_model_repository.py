@@ -181,3 +181,13 @@ def test_an_older_version_that_is_put_in_the_place_of_a_newer_one_is_read(
     settle(tmp_path, seconds=90)
 
     assert repository.resolve("echo").description == "old"
+
+
+def test_a_file_in_the_place_of_a_model_is_no_model(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("Not a model.")
+
+    assert repository.names() == ["echo"]
+    with pytest.raises(ModelNotFoundError, match="'notes'"):
+        repository.resolve("notes")

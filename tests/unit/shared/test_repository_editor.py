@@ -51,6 +51,16 @@ def test_a_name_alone_means_the_champion_or_the_newest_version(
     assert repository.resolve("echo").version == "3"
 
 
+def test_a_name_alone_does_not_mean_a_shadow_or_a_canary(
+    repository: ModelRepository, editor: RepositoryEditor
+) -> None:
+    editor.set_alias("echo", "challenger", to("3", shadow=True))
+    assert repository.resolve("echo").version == "2"
+
+    editor.set_alias("echo", "canary", to("2", weight=0.1))
+    assert repository.resolve("echo").version == "1"
+
+
 @pytest.mark.parametrize(
     ("alias", "target", "words"),
     [

@@ -27,6 +27,8 @@ from worker.model_watch import (
     OPEN_SECONDS,
     RETELL_SECONDS,
     RETRY_SECONDS,
+    SETTLE_FOR_NEWS_SECONDS,
+    SLOW_SECONDS,
     ModelWatch,
     ModelWatchStep,
 )
@@ -500,6 +502,46 @@ def test_failures_are_counted_once_however_often_the_store_is_away(
 
     assert steps.registry.counters()["models_failed"] == 1
     assert states(reports) == {"echo/1": "failed"}
+
+
+def test_versions_that_hang_hold_up_no_other_for_long(
+    files: Models, reports: ModelReports, clock: FakeClock, trials: type[FakeTrial]
+) -> None:
+    watch = make_watch(files, reports, clock, at_once=2)
+    for name in ("a", "b"):
+        files.add(name, 1)
+        trials.outcomes[f"{name}/1"] = "hang"
+    rounds(watch)
+    files.add("late", 1)
+    rounds(watch)
+    assert "late/1" not in states(reports)
+
+    clock.now += SLOW_SECONDS + 1
+    rounds(watch)
+
+    assert states(reports)["late/1"] == "ready"
+
+
+def test_a_new_version_that_hangs_puts_off_the_start_of_a_worker_for_a_moment_only(
+    watch: ModelWatch,
+    files: Models,
+    reports: ModelReports,
+    clock: FakeClock,
+    trials: type[FakeTrial],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports.tell("host/before", {}, serving={"echo": "1"})
+    for version in (1, 2):
+        files.add("echo", version)
+    files.add("line", 1)
+    trials.outcomes["echo/2"] = "hang"
+    began = clock.now
+    monkeypatch.setattr(model_watch.time, "sleep", lambda _: setattr(clock, "now", clock.now + 1))
+
+    ready = watch.settle()
+
+    assert [manifest.version_id for manifest in ready] == ["line/1"]
+    assert clock.now - began <= SETTLE_FOR_NEWS_SECONDS + 1
 
 
 # --- opened, agreed on, tried again

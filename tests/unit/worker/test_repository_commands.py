@@ -411,6 +411,16 @@ def test_a_wrong_target_of_an_alias_is_wrong_usage(
     assert ModelRepository(home / "models").aliases("churn").root == {}
 
 
+def test_who_begins_a_file_of_aliases_anew_is_told(run: Run, home: Path) -> None:
+    add()
+    (home / "models/churn/aliases.json").write_text('{"champion": ')
+
+    done = run("alias", "churn", "canary", "1")
+
+    assert (done.exit_code, done.stdout.split()) == (0, ["churn@canary", "→", "1"])
+    assert done.stderr.startswith("Warning: the aliases of 'churn' can't be read")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
