@@ -101,6 +101,17 @@ class Stuck(Echo):
         return super().predict(X)
 
 
+class Local(Echo):
+    """Like Echo, but not on a machine that lacks what it needs."""
+
+    LACKING = "LACKS_WHAT_LOCAL_NEEDS"
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        if os.environ.get(self.LACKING):
+            raise RuntimeError("this machine lacks what the model needs")
+        return super().predict(X)
+
+
 class Chaotic(Echo):
     """Like Echo, but raises on a value below zero, kills its process on 666, hangs on 777."""
 
