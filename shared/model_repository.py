@@ -100,16 +100,6 @@ class ModelRepository:
                 self._versions[name] = now_at, versions
         return versions
 
-    def newest(self) -> list[Manifest]:
-        """The newest version of every model whose manifest can be read; others are logged."""
-        manifests = []
-        for name in self.names():
-            try:
-                manifests.append(self.manifest(name, self.versions(name)[-1]))
-            except ManifestError as error:
-                logger.warning("model left out", extra={"model": name, "reason": str(error)})
-        return manifests
-
     def aliases(self, name: str) -> Aliases:
         """The aliases of a model; none if there is no file of them.
 
