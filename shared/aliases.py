@@ -73,8 +73,10 @@ class Aliases(RootModel[dict[AliasName, Alias]]):
 
     def choose(self, job_id: str) -> str | None:
         """The alias that a job gets which names only the model; None for the newest version."""
-        point = position(job_id)
-        for name, weight in self._weights():
+        weights = list(self._weights())
+        # Nearly always there are none, and then there is no need to hash the ids of small jobs.
+        point = position(job_id) if weights else 0.0
+        for name, weight in weights:
             if point < weight:
                 return name
             point -= weight

@@ -219,6 +219,8 @@ class ModelWatch:
             self._put_off(version_id)
         if before == report:
             return
+        if before is not None and before.sha256 != report.sha256:
+            self._open.discard(version_id)
         self._tried[version_id] = report
         if report.is_sound:
             self._retries.pop(version_id, None)
@@ -279,11 +281,10 @@ class ModelWatch:
 
     def _versions(self) -> Iterator[tuple[str, str]]:
         for name in self._repository.names():
-            versions = self._repository.versions(name)
-            for target in self._aliases(name).root.values():
+            versions, aliases = self._repository.versions(name), self._aliases(name)
+            for target in aliases.root.values():
                 if target.version in versions:
                     yield name, target.version
-            aliases = self._aliases(name)
             newest = aliases.unclaimed(versions) if aliases.default is None else versions
             for version in reversed(newest):
                 yield name, version
