@@ -93,6 +93,8 @@ class JobSpec:
     retry_of: str | None = None
     """The job whose failed rows these are."""
     input_format: str = "csv"
+    carried_types: str = ""
+    """Types of the carried columns where the input had some: an Arrow schema, as IPC in base64."""
     shadow_version: str | None = None
     """Version of the model that scores the same rows, only to be compared; and its checksum."""
     shadow_sha256: str | None = None
