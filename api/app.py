@@ -10,7 +10,7 @@ from api.answers import Answer
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import health, jobs, models, predict, results
+from api.routes import contract, health, jobs, models, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -83,6 +83,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(results.make_blueprint(store, waiting_room))
     app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
     app.register_blueprint(health.make_blueprint(workers))
+    app.register_blueprint(contract.make_blueprint())
     app.extensions[UPLOADS] = uploads
     problems.install(app)
     return app
