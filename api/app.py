@@ -5,12 +5,13 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import problems
+from api import page_assets, page_formats, page_frame, problems
 from api.answers import Answer
+from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import contract, health, jobs, models, predict, results
+from api.routes import contract, health, jobs, models, pages, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> Flask:
     repository = ModelRepository(settings.models_dir)
     reports = ModelReports(redis)
     serving = Serving(repository, reports)
+    catalogue = Catalogue(repository=repository, serving=serving, reports=reports, workers=workers)
     submission = Submission(
         settings=settings,
         repository=repository,
@@ -81,10 +83,14 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
-    app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
+    app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())
+    app.register_blueprint(pages.make_blueprint(catalogue, store))
     app.extensions[UPLOADS] = uploads
+    page_assets.install(app)
+    page_formats.install(app)
+    page_frame.install(app)
     problems.install(app)
     return app
 
