@@ -5,7 +5,7 @@ from api.contract.schemas import COUNT, Schema
 _TEXT: Schema = {"type": "string"}
 
 QUERY = {
-    "model": "Model reference: `name`, `name@alias` or `name:version`; the default model without it",
+    "model": "Model reference (`name`, `name@alias`, `name:version`); by default the default model",
     "output": "What to ask the model for; by default the first that its signature offers",
     "join": "Whether the results repeat the input columns",
     "key": "An input column that the results repeat",
