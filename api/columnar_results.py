@@ -141,6 +141,8 @@ def _result_type(wanted: Any) -> Any:
     if pa.types.is_dictionary(wanted):
         # A batch has the categories that it shows: their order, and how many there are, is unknown.
         return pa.dictionary(pa.int32(), _result_type(wanted.value_type))
+    if isinstance(wanted, pa.BaseExtensionType):
+        return pa.string()
     try:
         _cast(pa.nulls(1, pa.string()), wanted)
     except pa.ArrowNotImplementedError:

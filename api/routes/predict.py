@@ -1,15 +1,12 @@
 """`POST /predict`: a job whose predictions are the answer, if it ends soon enough."""
 
-from typing import Annotated
-
 from flask import Blueprint, Response
-from pydantic import Field
 
-from api.query import FormatOption, query_parser
+from api.query import query_parser
 from api.result_formats import ResultFormat, liked_best
 from api.routes.jobs import accepted, csv_body, current_request, sender
 from api.routes.results import results_of
-from api.specification import SubmitOptions
+from api.specification import PredictOptions
 from api.submission import Submission
 from api.waiting import WaitingRoom
 from shared.errors import JobUnfinishedError
@@ -18,13 +15,6 @@ from shared.job_store.store import JobStore
 
 WAIT_SECONDS = 30
 """How long a caller waits who does not say so: less than proxies and clients have patience."""
-
-
-class PredictOptions(SubmitOptions):
-    """The query string of `POST /predict`."""
-
-    # Excluded from what tells two requests apart: their jobs are the same.
-    format: Annotated[FormatOption, Field(exclude=True)] = None
 
 
 def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
