@@ -10,7 +10,7 @@ from api.answers import Answer
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import health, jobs, models, predict, results
+from api.routes import deliveries, health, jobs, models, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -18,6 +18,7 @@ from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
+from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.model_reports import ModelReports
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
+    app.register_blueprint(deliveries.make_blueprint(store, Deliveries(redis)))
     app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
     app.register_blueprint(health.make_blueprint(workers))
     app.extensions[UPLOADS] = uploads
