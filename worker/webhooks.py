@@ -47,6 +47,9 @@ CLAIM_TIMES = 3
 JITTER = 0.1
 """So that what failed at the same time is not tried again at the same time."""
 
+MOST_PROBLEM_CHARS = 200
+"""Of what the system says about an attempt that failed."""
+
 MOST_RETRY_AFTER_SECONDS = 24 * 3600
 """Longest that a receiver may put the next attempt off."""
 
@@ -151,8 +154,11 @@ class Deliverer:
             )
         except TimeoutError:
             problem = f"no answer within {self.timeout_seconds:g} s"
-        except (OSError, HTTPException, InputError) as error:
-            problem = str(error) or type(error).__name__
+        except (OSError, InputError) as error:
+            problem = str(error)[:MOST_PROBLEM_CHARS]
+        except HTTPException as error:
+            # Its text is what the receiver has sent, whatever that is.
+            problem = f"the answer is not HTTP ({type(error).__name__})"
         attempt = Attempt(
             at_ms=int(now.timestamp() * 1000),
             duration_seconds=time.monotonic() - began,

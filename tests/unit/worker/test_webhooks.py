@@ -8,7 +8,7 @@ from redis import Redis
 from shared.job_store.deliveries import Deliveries, DeliveryState
 from tests.job_steps import JobSteps
 from tests.live_stack import free_port
-from tests.receivers import SECRET, Behaviour, answering, in_turn, receiver
+from tests.receivers import SECRET, Behaviour, answering, garbling, in_turn, receiver
 from worker.receiver import Answer, Caller
 from worker.webhook_message import Signer
 from worker.webhooks import Deliverer, pause_after
@@ -76,6 +76,17 @@ def test_a_receiver_that_is_down_is_told_when_it_is_up(redis: Redis, steps: JobS
     log = Deliveries(redis).log(steps.store.get(job_id))
     assert log.state is DeliveryState.FAILED
     assert "refused" in (log.attempts[0].error or "")
+
+
+def test_what_a_receiver_sends_that_is_no_answer_is_not_repeated(
+    redis: Redis, steps: JobSteps
+) -> None:
+    with receiver(garbling) as listening:
+        job_id = steps.ended_with_callback(listening.url)
+        deliver(redis, steps, job_id, pauses=())
+
+    [attempt] = Deliveries(redis).log(steps.store.get(job_id)).attempts
+    assert attempt.error == "the answer is not HTTP (BadStatusLine)"
 
 
 def test_attempts_of_which_nothing_was_heard_count(redis: Redis, steps: JobSteps) -> None:
