@@ -35,7 +35,7 @@ def test_a_secret_that_could_not_sign_is_refused_without_showing_it(secret: str)
     with pytest.raises(ValidationError, match="webhook_secret") as caught:
         Settings(webhook_secret=secret)
 
-    assert secret not in str(caught.value)
+    assert "input_value" not in str(caught.value)
 
 
 def test_pauses_are_numbers_of_seconds() -> None:
