@@ -7,7 +7,6 @@ ends with the process that began it, after the attempts that are under way.
 
 import logging
 import os
-import random
 import signal
 import sys
 import threading
@@ -17,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
 
@@ -30,6 +28,7 @@ from shared.jobs import Job
 from shared.settings import Settings
 from worker.receiver import Answer, Caller
 from worker.webhook_message import Signer, message
+from worker.webhook_pauses import pause_after
 
 logger = logging.getLogger(__name__)
 
@@ -44,14 +43,8 @@ time limit; with eight of them, others wait for about as long for their turn."""
 CLAIM_TIMES = 3
 """A claim lasts as many time limits: looking up a name is not within the limit."""
 
-JITTER = 0.1
-"""So that what failed at the same time is not tried again at the same time."""
-
 MOST_PROBLEM_CHARS = 200
 """Of what the system says about an attempt that failed."""
-
-MOST_RETRY_AFTER_SECONDS = 24 * 3600
-"""Longest that a receiver may put the next attempt off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,27 +170,6 @@ def _complaint(status: int) -> str | None:
     if status == HTTPStatus.GONE:
         return f"status {status}; the receiver wants no more"
     return f"status {status}"
-
-
-def pause_after(answer: Answer | None, pause_seconds: float, *, now: datetime) -> float:
-    """Seconds until the next attempt: the pause, give or take a little, or as long as the receiver
-    asks for if that is longer."""
-    pause_seconds *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 – nobody gains by guessing
-    asked = _retry_after_seconds(answer.retry_after, now=now) if answer else 0.0
-    return max(pause_seconds, min(asked, MOST_RETRY_AFTER_SECONDS))
-
-
-def _retry_after_seconds(text: str | None, *, now: datetime) -> float:
-    """Seconds of a Retry-After (RFC 9110 §10.2.3): a number, or a date. 0 for anything else."""
-    if not text:
-        return 0.0
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
 
 
 def make_deliverer(settings: Settings) -> Deliverer:

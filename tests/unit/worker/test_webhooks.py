@@ -11,7 +11,8 @@ from tests.live_stack import free_port
 from tests.receivers import SECRET, Behaviour, answering, garbling, in_turn, receiver
 from worker.receiver import Answer, Caller
 from worker.webhook_message import Signer
-from worker.webhooks import Deliverer, pause_after
+from worker.webhook_pauses import pause_after
+from worker.webhooks import Deliverer
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
