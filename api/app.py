@@ -11,7 +11,7 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import contract, health, jobs, models, pages, predict, results
+from api.routes import contract, deliveries, health, jobs, models, pages, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -19,6 +19,7 @@ from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
+from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.model_reports import ModelReports
@@ -83,6 +84,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
+    app.register_blueprint(deliveries.make_blueprint(store, Deliveries(redis)))
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())

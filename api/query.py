@@ -69,6 +69,12 @@ class FeaturesQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class DeliveriesQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/deliveries`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class RetryOrder(BaseModel):
     """The body of `POST /jobs/{id}/retry`."""
 

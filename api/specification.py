@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.query import FormatOption
 from api.serving import Served
+from shared.callbacks import EXPECTED, MAX_URL_CHARS
 from shared.errors import HeaderError, InvalidParameterError
 from shared.jobs import ANY_NUMBER, Job, JobSpec, ResultJoin
 from shared.manifest import Manifest
@@ -48,6 +49,9 @@ class SubmitOptions(BaseModel):
         int | None, Field(ge=1, description="a whole number of seconds above 0")
     ] = None
     strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+    callback_url: Annotated[
+        str | None, Field(min_length=1, max_length=MAX_URL_CHARS, description=EXPECTED)
+    ] = None
 
 
 class PredictOptions(SubmitOptions):
@@ -67,6 +71,9 @@ def make_spec(
     is_kept = len(header) <= KEPT_COLUMNS and sum(map(len, header)) <= KEPT_HEADER_CHARS
     make = _kept_spec if is_kept else _new_spec
     retention = options.expires_in or settings.retention_seconds
+    if options.callback_url:
+        # No part of what the job does: jobs that differ in nothing else have the same.
+        options = options.model_copy(update={"callback_url": None})
     return make(options, served, header, min(retention, settings.max_retention_seconds))
 
 

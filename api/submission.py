@@ -16,6 +16,7 @@ from api.rejects import chunks_of
 from api.serving import Served, Serving
 from api.specification import SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
+from shared.callbacks import parse_callback
 from shared.chunks import target_rows
 from shared.errors import (
     EmptyInputError,
@@ -25,6 +26,7 @@ from shared.errors import (
     JobNotFinishedError,
     ModelNotFoundError,
     NothingToRetryError,
+    WebhooksNotConfiguredError,
 )
 from shared.job_store.ends import Awaited
 from shared.job_store.intake import FirstRequest, NewJob, WholeBody
@@ -85,8 +87,10 @@ class Submission:
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
         StoreError. ModelNotFoundError, ManifestError when there is no such model;
         TooMuchQueuedError, JobTooLargeError when there is no room; IdempotencyKeyInUseError,
-        IdempotencyKeyReusedError.
+        IdempotencyKeyReusedError; WebhooksNotConfiguredError.
         """
+        if options.callback_url:
+            self._check_callback(options.callback_url)
         key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
         intake = CsvIntake(
             blocks,
@@ -117,6 +121,7 @@ class Submission:
             idempotency_key=key,
             request=request,
             awaited_by=sender.channel,
+            callback_url=options.callback_url or "",
         )
         if terms.lane is Lane.SMALL:
             return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=intake)
@@ -139,6 +144,11 @@ class Submission:
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
         return Submitted(job=taken)
+
+    def _check_callback(self, url: str) -> None:
+        if not self.settings.webhook_secrets:
+            raise WebhooksNotConfiguredError
+        parse_callback(url, allow_private=self.settings.webhook_allow_private)
 
     def _resolve(self, reference: str, job_id: str) -> Served:
         reference = reference or self.settings.default_model
@@ -174,7 +184,8 @@ class Submission:
     # --- failed rows
 
     def retry(self, job_id: str, model: str | None, sender: Sender) -> Submitted:
-        """A job of the rows of an ended job that failed. They keep their numbers and lines.
+        """A job of the rows of an ended job that failed. They keep their numbers and lines, and its
+        end is told where that of the first job was.
 
         `model`: a model reference; by default the version that the first job was pinned to.
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
@@ -200,6 +211,7 @@ class Submission:
             lane=_lane(parent.failed, speed),
             idempotency_key=key,
             request=request,
+            callback_url=parent.callback_url or "",
             expected_rows=parent.failed,
             expected_bytes=failed_bytes
             + spec.result_bytes(parent.failed, input_bytes=failed_bytes),

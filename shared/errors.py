@@ -17,6 +17,8 @@ RowmillError
 │   ├── UnclosedQuoteError          unclosed_quote
 │   ├── UploadIncompleteError       upload_incomplete
 │   ├── JobTooLargeError            job_too_large
+│   ├── WebhooksNotConfiguredError  webhooks_not_configured
+│   ├── CallbackRefusedError        callback_refused
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   ├── IdempotencyKeyReusedError   idempotency_key_reused
 │   └── CrossSiteError              cross_site_request
@@ -215,6 +217,28 @@ class JobTooLargeError(InputError):
         super().__init__(
             f"The body and its results would take more than the {limit_bytes} bytes that the job "
             "store has for jobs; split it into several jobs."
+        )
+
+
+class WebhooksNotConfiguredError(InputError):
+    code = "webhooks_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This service tells no callback of a job's end: it has no secret to sign with. Leave "
+            "callback_url out, or have the operator set ROWMILL_WEBHOOK_SECRET."
+        )
+
+
+class CallbackRefusedError(InputError):
+    """The URL is sound, but it is not to be called."""
+
+    code = "callback_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The callback URL is not called: {reason}. Give an https URL of a public host; what "
+            "else may be called is the operator's choice (ROWMILL_WEBHOOK_ALLOW_PRIVATE)."
         )
 
 

@@ -135,6 +135,8 @@ class JobTerms:
     """Fingerprint of all of the request but its body."""
     awaited_by: str = ""
     """Channel on which the job's end is told to who waits for it; empty if nobody does."""
+    callback_url: str = ""
+    """URL to which the job's end is told; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,8 @@ class Job:
     """Attempts on its chunks that ended with a dead, frozen or vanished process."""
     error_code: str | None = None
     error_detail: str | None = None
+    callback_url: str | None = None
+    """Where its end is told to, if anywhere."""
     feature_counts: FeatureCounts = NOTHING_SEEN
     """What the rows that are done show of the model's features."""
 

@@ -7,7 +7,14 @@ from http import HTTPStatus
 from pydantic import BaseModel
 
 from api.contract.schemas import Schema, closed, list_of, reference
-from api.query import FeaturesQuery, JobListQuery, ResultsQuery, RetryOrder, RowErrorsQuery
+from api.query import (
+    DeliveriesQuery,
+    FeaturesQuery,
+    JobListQuery,
+    ResultsQuery,
+    RetryOrder,
+    RowErrorsQuery,
+)
 from api.result_formats import ResultFormat
 from api.specification import PredictOptions, SubmitOptions
 from shared import errors
@@ -183,6 +190,20 @@ def _jobs() -> tuple[Operation, ...]:
             query=FeaturesQuery,
             answers={
                 HTTPStatus.OK: Answer(summary="Features", content={JSON: reference("Features")}),
+            },
+            raises=(errors.InvalidParameterError, *OF_A_JOB),
+        ),
+        Operation(
+            method="get",
+            path="/jobs/{job_id}/deliveries",
+            tag="jobs",
+            name="readDeliveries",
+            summary="Tell whether the callback was told of the end",
+            query=DeliveriesQuery,
+            answers={
+                HTTPStatus.OK: Answer(
+                    summary="Deliveries", content={JSON: reference("Deliveries")}
+                ),
             },
             raises=(errors.InvalidParameterError, *OF_A_JOB),
         ),

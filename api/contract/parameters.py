@@ -14,6 +14,7 @@ QUERY = {
     "deadline": "Seconds after its creation by which the job must have ended",
     "expires_in": "Seconds to keep the job after its end",
     "strict": "Whether columns that are no feature are refused",
+    "callback_url": "Where to tell of the job's end, as a webhook",
     "status": "Only jobs of this status",
     "limit": "How many at most",
     "after": "Id of the last job of the page before",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from api.serving import VersionState
+from shared.job_store.deliveries import DeliveryState
 from shared.jobs import JOB_ID_PATTERN, JobErrorCode, JobStatus
 from shared.manifest import ArtifactFormat, Ensemble
 from shared.signature import OutputKind, Signature
@@ -58,6 +59,7 @@ def components() -> dict[str, Schema]:
         "Job": _job(),
         "JobList": closed({"jobs": list_of(reference("Job")), "has_more": FLAG}),
         "Features": _features(),
+        "Deliveries": _deliveries(),
         "ResultRow": _result_row(),
         "RowError": _row_error(),
         "Model": _model(),
@@ -95,7 +97,7 @@ def problem(codes: list[str] | None) -> Schema:
 
 
 def _job() -> Schema:
-    links = ("self", "results", "errors", "features", "cancel", "retry")
+    links = ("self", "results", "errors", "features", "deliveries", "cancel", "retry")
     return closed(
         {
             "id": JOB_ID,
@@ -121,6 +123,7 @@ def _job() -> Schema:
             "error": nullable(closed({"code": {"enum": [*JobErrorCode]}, "detail": TEXT})),
             "warnings": list_of(TEXT),
             "retry_of": nullable(JOB_ID),
+            "callback_url": nullable(TEXT),
             "urls": closed(dict.fromkeys(links, PATH)),
         }
     )
@@ -138,6 +141,25 @@ def _features() -> Schema:
         }
     )
     return closed({"rows": COUNT, "features": list_of(feature)})
+
+
+def _deliveries() -> Schema:
+    attempt = closed(
+        {
+            "at": TIME,
+            "status": nullable({"type": "integer", "minimum": 100, "maximum": 999}),
+            "error": nullable(TEXT),
+            "duration_seconds": NUMBER,
+        }
+    )
+    return closed(
+        {
+            "state": {"enum": [*DeliveryState]},
+            "url": nullable(TEXT),
+            "attempts": list_of(attempt),
+            "next_attempt_at": nullable(TIME),
+        }
+    )
 
 
 def _result_row() -> Schema:

@@ -27,6 +27,8 @@ LEADING_ON = (
     "return_chunk",
     "end_job",
     "delete_job",
+    "claim_delivery",
+    "settle_delivery",
     "beat",
     "leave",
     "sweep",

@@ -15,13 +15,13 @@ from tests.waiting import wait_until
 
 KEYS = {
     "": ["id", "status", "model", "input", "counts", "progress", "created_at", "started_at",
-         "finished_at", "expires_at", "error", "warnings", "retry_of",
+         "finished_at", "expires_at", "error", "warnings", "retry_of", "callback_url",
          "urls"],
     "model": ["name", "version", "sha256"],
     "input": ["format", "bytes", "sha256"],
     "counts": ["total", "succeeded", "failed", "pending"],
     "progress": ["ratio", "rows_per_second", "eta_seconds", "chunks_done", "chunks_total"],
-    "urls": ["self", "results", "errors", "features", "cancel", "retry"],
+    "urls": ["self", "results", "errors", "features", "deliveries", "cancel", "retry"],
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
 -- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
-local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, PROGRESS
+local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES, TOMBSTONE, PROGRESS
 -- What is known of the open job's record: false for a field that it has not. It is written back when
 -- another job is opened and at the script's end, so that many changes are one command.
 local FIELDS, IS_LOADED, CHANGED, RECORD_SECONDS, TERMS
@@ -47,7 +47,7 @@ local function open(id)
   forget_record()
   ID, RECORD, CHUNKS, RETURNED, PARTS = id, key, key .. ':chunks', key .. ':returned', key .. ':parts'
   RESULTS, ERRORS, REJECTS = key .. ':results', key .. ':errors', key .. ':rejects'
-  TOMBSTONE, PROGRESS = key .. ':tombstone', key .. ':progress'
+  DELIVERIES, TOMBSTONE, PROGRESS = key .. ':deliveries', key .. ':tombstone', key .. ':progress'
 end
 
 local function input(chunk)
@@ -146,9 +146,39 @@ local function free_inputs()
   end
 end
 
+-- Host, with its port, that the open job's callback goes to, and the line of those to be told there;
+-- nothing if the job has none.
+local function callback()
+  local url = get('callback_url')
+  if not url then return end
+  local host = string.match(url, '^%a+://([^/?]+)')
+  return host, string.format(CALLBACKS_OF, host)
+end
+
+-- Have the end of the job told: it is due at once. No line is kept longer than the jobs in it.
+local function call_back()
+  local host, line = callback()
+  if not host then return end
+  call('ZADD', line, NOW, ID)
+  call('ZADD', CALLBACKS, 'LT', NOW, host)
+  for _, key in ipairs({line, CALLBACKS}) do
+    call('EXPIRE', key, term('retention_seconds'), 'NX')
+    call('EXPIRE', key, term('retention_seconds'), 'GT')
+  end
+end
+
+-- Nothing more is to be told of the job.
+local function leave_callbacks()
+  local host, line = callback()
+  if not host then return end
+  call('ZREM', line, ID)
+  if call('EXISTS', line) == 0 then call('ZREM', CALLBACKS, host) end
+end
+
 local function free_all()
+  leave_callbacks()
   free_inputs()
-  call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES)
   -- Or what was changed of it would be written back.
   forget_record()
 end
@@ -298,6 +328,7 @@ local function finish(status, code, detail)
   if number('failed') > 0 then keep(CHUNKS, RESULTS, ERRORS, REJECTS) else keep(CHUNKS, RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
+  call_back()
 end
 
 -- End the job if its whole input is here and scored.

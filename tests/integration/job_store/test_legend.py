@@ -38,6 +38,7 @@ def general(key: str) -> str:
     key = re.sub(r"^ready:(small|bulk):.*$", "ready:{lane}:{caller}", key)
     key = re.sub(r"^ready:(small|bulk)$", "ready:{lane}", key)
     key = re.sub(r"^(job:\{id\}:input):\d+$", r"\1:{n}", key)
+    key = re.sub(r"^callbacks:.*$", "callbacks:{host}", key)
     key = re.sub(r"^leases:.*$", "leases:{worker}", key)
     key = re.sub(r"^opened:.*$", "opened:{worker}", key)
     key = re.sub(r"^bell:.*$", "bell:{worker process}", key)
@@ -115,6 +116,7 @@ def test_all_keys_of_a_job_share_one_hash_tag(steps: JobSteps) -> None:
             keys.chunks,
             keys.tombstone,
             keys.progress,
+            keys.deliveries,
         )
     } | {key.decode() for key in steps.redis.scan_iter("job:*")}
 
