@@ -25,8 +25,8 @@ from rowmill.jobs import Job, JobStatus
 PASSING_STATUSES = frozenset({429, 502, 503, 504})
 """The server is overloaded or restarting; the request may be made again."""
 
-PASSING_CODES = frozenset({"idempotency_key_in_use"})
-"""The first try, whose answer was lost, is still being taken in."""
+PASSING_CODES = frozenset({"idempotency_key_in_use", "upload_incomplete"})
+"""A first try is still being taken in, or was broken off by a server that stops."""
 
 
 class RowmillError(Exception):

@@ -94,8 +94,20 @@ def predictions_from(blocks: Iterable[bytes], origin: Origin | None) -> DataFram
         return frame.set_index(pd.Index(rows, name="row"))
     frame.index = origin.index.take(rows.to_numpy() - 1)
     sent = {str(name): dtype for name, dtype in origin.dtypes.items()}
-    kept = {name: sent[name] for name in sent.keys() & set(frame.columns)}
-    return frame.astype({n: dtype for n, dtype in kept.items() if not is_object_dtype(dtype)})
+    for name in sent.keys() & set(frame.columns):
+        frame[name] = _as_sent(frame[name], sent[name])
+    return frame
+
+
+# `Any`: pandas' dtypes and numpy's have no common type.
+def _as_sent(column: "pd.Series[Any]", dtype: Any) -> "pd.Series[Any]":
+    """The column in the dtype that it had, unless what came back doesn't go into it."""
+    if is_object_dtype(dtype) or column.dtype == dtype:
+        return column
+    try:
+        return column.astype(dtype)
+    except (TypeError, ValueError):
+        return column
 
 
 class _Blocks(io.RawIOBase):
