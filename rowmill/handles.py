@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rowmill.deliveries import Deliveries
 from rowmill.formats import Format
 from rowmill.job_calls import JobCalls
 from rowmill.jobs import Job, JobStatus
@@ -105,6 +106,10 @@ class JobHandle:
     def delete(self) -> None:
         """Cancels the job if need be and frees its data at once."""
         self._calls.delete(self.id)
+
+    def deliveries(self) -> Deliveries:
+        """Whether the job's `callback_url` was told of its end."""
+        return self._calls.deliveries(self.id)
 
     def __repr__(self) -> str:
         job = self.job

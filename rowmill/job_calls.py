@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rowmill.answers import parsed, retry_after_seconds
+from rowmill.deliveries import Deliveries, deliveries_from_json
 from rowmill.downloads import save
 from rowmill.errors import JobFailedError
 from rowmill.formats import MEDIA_TYPES, Format, format_of
@@ -126,6 +127,11 @@ class JobCalls:
     def delete(self, job_id: str) -> None:
         """Cancels the job if need be and frees its data at once."""
         self._transport.fetch("DELETE", _path(job_id))
+
+    def deliveries(self, job_id: str) -> Deliveries:
+        """Whether the `callback_url` of a job was told of its end."""
+        answer = self._transport.fetch("GET", _path(job_id) + "/deliveries")
+        return parsed(answer, deliveries_from_json)
 
     def _look(self, job_id: str) -> Sighting:
         headers = {"Prefer": f"wait={HOLD_SECONDS}"}

@@ -13,6 +13,8 @@ from rowmill.errors import SourceError
 BLOCK_BYTES = 256 * 1024
 """What is read and sent at once: large enough for full speed, small enough to stay flat."""
 
+ARROW_MAGIC = b"ARROW1\0\0"
+
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A path, the bytes themselves, or a file or pipe opened in binary mode."""
 
@@ -78,6 +80,7 @@ def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
     """The source as an upload; a file that was opened here is closed here."""
     if isinstance(source, (str, os.PathLike)):
         with _open(Path(source)) as file:
+            _pass_over_magic(file)
             yield Upload(file, str(source), on_sent)
     elif isinstance(source, bytes):
         yield Upload(io.BytesIO(source), "the input", on_sent)
@@ -100,6 +103,16 @@ def _position(file: BinaryIO) -> int | None:
         return file.seek(file.tell())
     except OSError:
         return None
+
+
+def _pass_over_magic(file: BinaryIO) -> None:
+    """Leaves the file where a body begins.
+
+    An Arrow file, also called Feather, is a stream between a mark and an index:
+    <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
+    """
+    if _position(file) == 0 and file.read(len(ARROW_MAGIC)) != ARROW_MAGIC:
+        file.seek(0)
 
 
 def _rest_bytes(file: BinaryIO) -> int:

@@ -106,3 +106,16 @@ def test_cancel_retry_and_delete_tell_the_server(handle, server, job_document):
     handle.delete()
 
     assert server.requests[-1].method == "DELETE"
+
+
+def test_the_log_of_a_callback_is_typed(handle, server):
+    attempt = {"at": "2025-01-01T00:00:02Z", "status": 503, "error": "", "duration_seconds": 0.2}
+    log = {"state": "pending", "url": "https://example.org/done", "attempts": [attempt]}
+    log["next_attempt_at"] = "2025-01-01T00:00:07Z"
+    server.say("GET", "/jobs/job_1/deliveries", json_body=log)
+
+    deliveries = handle.deliveries()
+
+    assert (deliveries.state, deliveries.url) == ("pending", "https://example.org/done")
+    assert deliveries.attempts[0].status == 503
+    assert (deliveries.next_attempt_at - deliveries.attempts[0].at).total_seconds() == 5
