@@ -23,6 +23,7 @@ class Deliveries:
     """Whether the callback of a job was told of its end."""
 
     state: str
+    """`none` without a callback, `pending`, `delivered`, `failed` or `gone`."""
     url: str | None
     attempts: tuple[DeliveryAttempt, ...]
     next_attempt_at: datetime | None
