@@ -63,11 +63,13 @@ def job_document(job: Job, drift_warnings: Sequence[str] = ()) -> dict[str, Any]
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
         "warnings": _warnings(job, drift_warnings),
         "retry_of": job.spec.retry_of,
+        "validate_only": job.spec.validate_only,
         "urls": {
             "self": path,
             "results": f"{path}/results",
             "errors": f"{path}/errors",
             "features": f"{path}/features",
+            "events": f"{path}/events",
             "cancel": f"{path}/cancel",
             "retry": f"{path}/retry",
         },

@@ -49,7 +49,8 @@
 |                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
 | speeds                | hash    | name/version, or that and            | a month      | workers |
-|                       |         | `/contributions` → rows/s, smoothed  |              |         |
+|                       |         | `/contributions` or `/validate_only` |              |         |
+|                       |         | → rows/s, smoothed                   |              |         |
 | models                | hash    | worker → what it makes of model      | sweep        | workers |
 |                       |         | versions, JSON                       |              |         |
 | opened:{worker}       | hash    | process → versions it has opened     | a minute     | workers |

@@ -1,5 +1,6 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
--- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
+-- and the word VALIDATION from jobs.py. The clock is the server's, so API and workers on several
+-- machines agree about time.
 local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, PROGRESS
 -- What is known of the open job's record: false for a field that it has not. It is written back when
 -- another job is opened and at the script's end, so that many changes are one command.
@@ -231,12 +232,13 @@ local function write_backlog()
   end
 end
 
--- Jobs and rows by model version, written at the script's end.
+-- Jobs and rows by model version, written at the script's end. Who only has rows checked uses none.
 local USED = {}
 
 local function count_use(what, number)
-  if number == 0 then return end
-  local field = (get('model') or '?') .. ' ' .. what
+  local model = get('model') or '?'
+  if number == 0 or string.match(model, '^[^/]+/[^/]+/(.*)$') == VALIDATION then return end
+  local field = model .. ' ' .. what
   USED[field] = (USED[field] or 0) + number
 end
 
