@@ -48,6 +48,12 @@ class FeaturesQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class EventsQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/events`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class RetryOrder(BaseModel):
     """The body of `POST /jobs/{id}/retry`."""
 
