@@ -10,7 +10,7 @@ from api.answers import Answer
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import events, health, jobs, models, predict, results
+from api.routes import events, health, jobs, models, predict, results, status
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -21,6 +21,7 @@ from shared.job_store.connection import connect
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.model_reports import ModelReports
+from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
@@ -86,6 +87,9 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(events.make_blueprint(store, progress, waiting_room, repository))
     app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
     app.register_blueprint(health.make_blueprint(workers))
+    overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
+    most = settings.max_waiting_rows
+    app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
     app.extensions[UPLOADS] = uploads
     problems.install(app)
     return app

@@ -54,6 +54,12 @@ class EventsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class StatusQuery(BaseModel):
+    """The query string of `GET /status`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class RetryOrder(BaseModel):
     """The body of `POST /jobs/{id}/retry`."""
 

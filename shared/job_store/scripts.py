@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError
 
 from shared.job_store import keys, records
 from shared.job_store.connection import translated_errors
+from shared.job_store.stages import STAGES
 from shared.jobs import END_STATUSES, NEVER_TAKEN_IN, VALIDATION
 
 LEADING_ON = (
@@ -70,6 +71,8 @@ def _source(name: str) -> str:
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
     sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
     sets += f"local VALIDATION = '{VALIDATION}' "
+    stages = ", ".join(f"['{lane} {status}'] = {n}" for (lane, status), n in STAGES.items())
+    sets += f"local STAGE = {{{stages}}} "
     told = ", ".join(f"'{field}'" for field in records.OF_JOB)
     preludes = ("_job", "_work", "_intake") if name in TAKING_IN else ("_job", "_work")
     before = "".join((folder / f"{part}.lua").read_text() for part in preludes)
