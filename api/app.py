@@ -5,12 +5,13 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import problems
+from api import page_assets, page_formats, page_frame, problems
 from api.answers import Answer
+from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import events, health, jobs, models, predict, results, status
+from api.routes import contract, events, health, jobs, models, pages, predict, results, status
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -53,6 +54,7 @@ def create_app(settings: Settings) -> Flask:
     repository = ModelRepository(settings.models_dir)
     reports = ModelReports(redis)
     serving = Serving(repository, reports)
+    catalogue = Catalogue(repository=repository, serving=serving, reports=reports, workers=workers)
     submission = Submission(
         settings=settings,
         repository=repository,
@@ -85,12 +87,17 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(results.make_blueprint(store, waiting_room))
     progress = Progress(redis, store)
     app.register_blueprint(events.make_blueprint(store, progress, waiting_room, repository))
-    app.register_blueprint(models.make_blueprint(repository, serving, reports, workers))
-    app.register_blueprint(health.make_blueprint(workers))
     overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
     most = settings.max_waiting_rows
     app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
+    app.register_blueprint(models.make_blueprint(catalogue))
+    app.register_blueprint(health.make_blueprint(workers))
+    app.register_blueprint(contract.make_blueprint())
+    app.register_blueprint(pages.make_blueprint(catalogue, store))
     app.extensions[UPLOADS] = uploads
+    page_assets.install(app)
+    page_formats.install(app)
+    page_frame.install(app)
     problems.install(app)
     return app
 

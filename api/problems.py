@@ -1,4 +1,5 @@
-"""Problem documents (RFC 9457): which status answers which error, and the one error handler."""
+"""Problem documents (RFC 9457), or pages: which status answers which error, and the one error
+handler."""
 
 import logging
 from http import HTTPStatus
@@ -6,6 +7,7 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from api import page_frame
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.TooManyRowsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
+    errors.CrossSiteError: HTTPStatus.FORBIDDEN,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -45,14 +48,16 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
 
 
 def install(app: Flask) -> None:
-    """Make every error of `app` answer with a problem document."""
+    """Make every error of `app` answer with a problem document or a page."""
     app.register_error_handler(errors.RowmillError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
-    """A problem document; `members` are added to it as they are."""
+    """A problem document, to which `members` are added as they are; a page where one was wanted."""
+    if page_frame.is_page(request.path):
+        return page_frame.problem_page(status, code, detail, **members)
     document = {
         "type": "about:blank",
         "title": status.phrase,

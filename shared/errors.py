@@ -18,7 +18,8 @@ RowmillError
 │   ├── UploadIncompleteError       upload_incomplete
 │   ├── JobTooLargeError            job_too_large
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
-│   └── IdempotencyKeyReusedError   idempotency_key_reused
+│   ├── IdempotencyKeyReusedError   idempotency_key_reused
+│   └── CrossSiteError              cross_site_request
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -233,6 +234,17 @@ class IdempotencyKeyReusedError(InputError):
         super().__init__(
             f"The Idempotency-Key was used for job {quoted(job_id)} with another body or other "
             "options; use a new key for a new request."
+        )
+
+
+class CrossSiteError(InputError):
+    """Another site made a browser send this."""
+
+    code = "cross_site_request"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This was sent from a page of another site; open the page here and send it again."
         )
 
 

@@ -1,0 +1,66 @@
+"""How pages write numbers and times: Jinja filters."""
+
+import math
+from datetime import UTC, datetime
+
+from flask import Flask
+from markupsafe import Markup
+
+BYTE_UNITS = ("bytes", "kB", "MB", "GB")
+
+
+def install(app: Flask) -> None:
+    """Make each of them a filter in the templates of `app`."""
+    for write in (count, number, share, size, moment, words):
+        app.jinja_env.filters[write.__name__] = write
+
+
+def count(value: int) -> str:
+    """A whole number with its thousands apart: 1,234,567."""
+    return f"{value:,}"
+
+
+def number(value: float) -> str:
+    """A number with as many digits as people read: 3.142, 12,345, 1.2e-07."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    if 1e-4 <= abs(value) < 1e9:
+        decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{decimals}f}"
+    return f"{value:.4g}"
+
+
+def share(value: float) -> str:
+    """A ratio in per cent: 12.3 %."""
+    return f"{value * 100:.1f} %"
+
+
+def size(value: float) -> str:
+    """A number of bytes: 1.5 MB."""
+    for unit in BYTE_UNITS[:-1]:
+        if value < 1000:
+            return f"{value:.1f} {unit}".replace(".0 ", " ")
+        value /= 1000
+    return f"{value:.1f} {BYTE_UNITS[-1]}"
+
+
+def moment(value: str | int | datetime) -> Markup:
+    """A time as people read it, with the exact one beside it for machines.
+
+    `value`: RFC 3339 text, milliseconds since 1970 or an aware time.
+    """
+    if isinstance(value, int):
+        value = datetime.fromtimestamp(value / 1000, UTC)
+    elif isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    at = value.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), f"{at:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def words(name: str) -> str:
+    """A name of the code as words: `partially_succeeded` is "partially succeeded"."""
+    return name.replace("_", " ")
