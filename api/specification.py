@@ -49,6 +49,7 @@ class SubmitOptions(BaseModel):
         int | None, Field(ge=1, description="a whole number of seconds above 0")
     ] = None
     strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+    validate_only: Annotated[bool, Field(description="'true' or 'false'")] = False
     callback_url: Annotated[
         str | None, Field(min_length=1, max_length=MAX_URL_CHARS, description=EXPECTED)
     ] = None
@@ -86,12 +87,13 @@ def _new_spec(
     carried = _carried(options, header)
     manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
     return JobSpec(
-        **_pinned(served, output, header),
+        **_pinned(served, output, header, validate_only=options.validate_only),
         output=output,
         header=header,
         delimiter=options.delimiter,
         carried=carried,
-        result_columns=_result_columns(carried, outputs),
+        result_columns=_result_columns(carried, () if options.validate_only else outputs),
+        validate_only=options.validate_only,
         error_threshold=options.error_threshold,
         retention_seconds=retention_seconds,
         deadline_seconds=options.deadline,
@@ -111,8 +113,8 @@ def retry_spec(parent: Job, served: Served) -> JobSpec:
     manifest.signature.check_header(spec.header, carried=spec.carried, is_strict=False)
     return replace(
         spec,
-        **_pinned(served, spec.output, spec.header),
-        result_columns=_result_columns(spec.carried, outputs),
+        **_pinned(served, spec.output, spec.header, validate_only=spec.validate_only),
+        result_columns=_result_columns(spec.carried, () if spec.validate_only else outputs),
         retry_of=parent.id,
     )
 
@@ -128,8 +130,11 @@ class _Pinned(TypedDict):
     shadow_sha256: str | None
 
 
-def _pinned(served: Served, output: OutputKind, header: tuple[str, ...]) -> _Pinned:
-    manifest, shadow = served.manifest, served.shadow
+def _pinned(
+    served: Served, output: OutputKind, header: tuple[str, ...], *, validate_only: bool
+) -> _Pinned:
+    manifest = served.manifest
+    shadow = None if validate_only else served.shadow
     if shadow is not None and not _is_comparable(manifest, shadow, output, header):
         shadow = None
     return {

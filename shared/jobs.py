@@ -66,6 +66,9 @@ ANY_NUMBER = -1
 """Error threshold of a job that may have any number of failed rows."""
 
 
+VALIDATION = "validate_only"
+"""What a model version is used for, where rows are checked and not scored."""
+
 ROW_BYTES = 12
 OUTPUT_BYTES = 20
 """A line of results has the row's number and delimiters, and a number of up to 20 characters for
@@ -90,6 +93,8 @@ class JobSpec:
     retention_seconds: int
     deadline_seconds: int | None = None
     """How long after its creation the job must have ended."""
+    validate_only: bool = False
+    """Whether rows are only parsed and checked, and no model is called."""
     retry_of: str | None = None
     """The job whose failed rows these are."""
     input_format: str = "csv"
@@ -107,8 +112,11 @@ class JobSpec:
 
     @property
     def speed_id(self) -> str:
-        """What speeds are kept by: taking a prediction apart takes many times as long as making it,
-        so chunks that suit the one would not suit the other."""
+        """What speeds and uses are kept by: taking a prediction apart takes many times as long as
+        making it, and checking rows a fraction, so chunks that suit the one would not suit the
+        other."""
+        if self.validate_only:
+            return f"{self.model_version_id}/{VALIDATION}"
         is_explained = self.output is OutputKind.CONTRIBUTIONS
         return f"{self.model_version_id}/{self.output}" if is_explained else self.model_version_id
 

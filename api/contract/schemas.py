@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from api.serving import VersionState
 from shared.job_store.deliveries import DeliveryState
-from shared.jobs import JOB_ID_PATTERN, JobErrorCode, JobStatus
+from shared.job_store.stages import UNFINISHED_STATUSES
+from shared.jobs import JOB_ID_PATTERN, JobErrorCode, JobStatus, Lane
 from shared.manifest import ArtifactFormat, Ensemble
 from shared.signature import OutputKind, Signature
 
@@ -58,6 +59,7 @@ def components() -> dict[str, Schema]:
     return {
         "Job": _job(),
         "JobList": closed({"jobs": list_of(reference("Job")), "has_more": FLAG}),
+        "JobEvent": _job_event(),
         "Features": _features(),
         "Deliveries": _deliveries(),
         "ResultRow": _result_row(),
@@ -71,6 +73,7 @@ def components() -> dict[str, Schema]:
                 "workers": nullable(list_of(_capacity())),
             }
         ),
+        "Status": _status(),
         "Problem": problem(None),
         **_described_by(Signature),
         **_described_by(Ensemble),
@@ -97,7 +100,10 @@ def problem(codes: list[str] | None) -> Schema:
 
 
 def _job() -> Schema:
-    links = ("self", "results", "errors", "features", "deliveries", "cancel", "retry")
+    links = (
+        *("self", "results", "errors", "features", "events"),
+        *("deliveries", "cancel", "retry"),
+    )
     return closed(
         {
             "id": JOB_ID,
@@ -123,8 +129,21 @@ def _job() -> Schema:
             "error": nullable(closed({"code": {"enum": [*JobErrorCode]}, "detail": TEXT})),
             "warnings": list_of(TEXT),
             "retry_of": nullable(JOB_ID),
+            "validate_only": FLAG,
             "callback_url": nullable(TEXT),
             "urls": closed(dict.fromkeys(links, PATH)),
+        }
+    )
+
+
+def _job_event() -> Schema:
+    """One of a stream, as those who read OpenAPI 3.1 take its schema."""
+    data = {"type": "string", "contentMediaType": "application/json"}
+    return closed(
+        {
+            "id": TEXT,
+            "event": {"enum": ["progress", "completed"]},
+            "data": data | {"contentSchema": reference("Job")},
         }
     )
 
@@ -247,6 +266,31 @@ def _comparison() -> Schema:
 def _capacity() -> Schema:
     names = ("processes", "bulk_processes", "threads_per_process", "cores")
     return closed(dict.fromkeys(names, COUNT))
+
+
+def _status() -> Schema:
+    lane = closed({"jobs": COUNT, "running_chunks": COUNT})
+    worker = {"name": TEXT, "host": TEXT, "processes": COUNT, "bulk_processes": COUNT}
+    worker |= {"busy": COUNT, "threads_per_process": COUNT, "cores": COUNT}
+    worker |= {"last_heard_seconds": NUMBER, "is_live": FLAG}
+    return closed(
+        {
+            "queue": closed(
+                {
+                    **{of.value: lane for of in Lane},
+                    "waiting_rows": COUNT,
+                    "max_waiting_rows": COUNT,
+                    "rows_per_second": nullable(NUMBER),
+                    "oldest_waiting_seconds": nullable(NUMBER),
+                }
+            ),
+            "workers": list_of(closed(worker)),
+            "jobs": closed({status.value: COUNT for status in UNFINISHED_STATUSES}),
+            "redis": closed(
+                {"used_bytes": COUNT, "max_bytes": nullable(COUNT), "promised_bytes": COUNT}
+            ),
+        }
+    )
 
 
 def _described_by(model: type[BaseModel]) -> dict[str, Schema]:

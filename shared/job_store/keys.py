@@ -25,6 +25,8 @@
 |                       |         | the job ends                         |              |         |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
+| unfinished            | zset    | job that has not ended → its lane    | end          | both    |
+|                       |         | and status, see `stages.py`          |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
 | deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
 | uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
@@ -56,7 +58,8 @@
 |                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
 | speeds                | hash    | name/version, or that and            | a month      | workers |
-|                       |         | `/contributions` → rows/s, smoothed  |              |         |
+|                       |         | `/contributions` or `/validate_only` |              |         |
+|                       |         | → rows/s, smoothed                   |              |         |
 | models                | hash    | worker → what it makes of model      | sweep        | workers |
 |                       |         | versions, JSON                       |              |         |
 | opened:{worker}       | hash    | process → versions it has opened     | a minute     | workers |
@@ -78,10 +81,12 @@
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
 the job's retention, counted anew at every change until the job has ended, "its jobs" that of the
 last of them to go; "sweep" means that the
-sweep of the workers takes out what is over, "take" that who takes chunks does.
+sweep of the workers takes out what is over, "take" that who takes chunks does, "end" that whatever
+ends or removes a job does.
 """
 
 JOBS = "jobs"
+UNFINISHED = "unfinished"
 EXPIRIES = "expiries"
 DEADLINES = "deadlines"
 UPLOADS = "uploads"
@@ -115,6 +120,7 @@ JOB_KEY_SUFFIXES = (
 FOR_SCRIPTS = {
     "JOB_KEY": "job:{%s}%s",
     "JOBS": JOBS,
+    "UNFINISHED": UNFINISHED,
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
     "UPLOADS": UPLOADS,

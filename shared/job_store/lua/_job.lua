@@ -1,5 +1,6 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
--- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
+-- and the word VALIDATION from jobs.py, STAGE from stages.py. The clock is the server's, so API and workers on several
+-- machines agree about time.
 local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES, TOMBSTONE, PROGRESS
 -- What is known of the open job's record: false for a field that it has not. It is written back when
 -- another job is opened and at the script's end, so that many changes are one command.
@@ -73,13 +74,19 @@ local function get(field)
   return value or false
 end
 
+-- By job, the stage that it has come to, or false for one that has ended or is gone; written at the
+-- script's end.
+local STAGES = {}
+
 -- Write fields of the record, given as pairs of field and value.
 local function set(...)
-  local given = {...}
+  local given, status = {...}, nil
   for i = 1, #given, 2 do
     FIELDS[given[i]] = tostring(given[i + 1])
     CHANGED[given[i]] = true
+    if given[i] == 'status' then status = given[i + 1] end
   end
+  if status then STAGES[ID] = not ENDS[status] and STAGE[(get('lane') or '') .. ' ' .. status] end
 end
 
 local function unset(field)
@@ -261,12 +268,27 @@ local function write_backlog()
   end
 end
 
--- Jobs and rows by model version, written at the script's end.
+local function write_stages()
+  local entered, left = {}, {}
+  for id, stage in pairs(STAGES) do
+    if stage then
+      entered[#entered + 1] = stage
+      entered[#entered + 1] = id
+    else
+      left[#left + 1] = id
+    end
+  end
+  if #entered > 0 then call('ZADD', UNFINISHED, unpack(entered)) end
+  if #left > 0 then call('ZREM', UNFINISHED, unpack(left)) end
+end
+
+-- Jobs and rows by model version, written at the script's end. Who only has rows checked uses none.
 local USED = {}
 
 local function count_use(what, number)
-  if number == 0 then return end
-  local field = (get('model') or '?') .. ' ' .. what
+  local model = get('model') or '?'
+  if number == 0 or string.match(model, '^[^/]+/[^/]+/(.*)$') == VALIDATION then return end
+  local field = model .. ' ' .. what
   USED[field] = (USED[field] or 0) + number
 end
 
@@ -309,6 +331,7 @@ end
 local function settle()
   write_back()
   write_backlog()
+  write_stages()
   write_usage()
   for channel, jobs in pairs(TOLD) do
     call('PUBLISH', channel, cjson.encode({string.format('%d', NOW), jobs}))
@@ -349,6 +372,7 @@ end
 -- Forget all that is kept about the job outside of its own keys.
 local function forget()
   owe_nothing()
+  STAGES[ID] = false
   call('ZREM', JOBS, ID)
   call('ZREM', EXPIRIES, ID)
   call('ZREM', DEADLINES, ID)

@@ -9,7 +9,7 @@ from shared.job_store import keys, records, scripts
 from tests.integration.job_store.every_state import jobs_in_every_state
 from tests.job_steps import JobSteps
 
-WITHOUT_LIFETIME = ("sweep", "stays", "take")
+WITHOUT_LIFETIME = ("sweep", "stays", "take", "end")
 """Words of the legend for keys that are looked after and not left to a TTL."""
 
 

@@ -55,3 +55,19 @@ def test_a_header_that_does_not_fit_is_refused_every_time() -> None:
     for _ in range(2):
         with pytest.raises(HeaderError, match="'z' is missing"):
             spec_of(manifest, "x", "y")
+
+
+def test_a_validation_has_no_outputs_no_shadow_and_a_speed_of_its_own() -> None:
+    manifest = make_manifest()
+    shadow = make_manifest(version="2")
+    options = SubmitOptions(validate_only=True, key="x")
+
+    def spec(options: SubmitOptions) -> JobSpec:
+        served = Served(manifest=manifest, shadow=shadow)
+        return make_spec(options, served, ("x",), settings=Settings())
+
+    checked, scored = spec(options), spec(SubmitOptions(key="x"))
+
+    assert [column.name for column in checked.result_columns] == ["row", "x", "error"]
+    assert (checked.shadow_version, scored.shadow_version) == (None, "2")
+    assert len({checked.speed_id, scored.speed_id, checked.model_version_id}) == 2
