@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from api.query import query_parser
-from api.routes.jobs import accepted, csv_body, current_request, sender
+from api.routes.jobs import accepted, body_of, current_request, sender
 from api.routes.results import results_of, wanted_media_type
 from api.specification import SubmitOptions
 from api.submission import Submission
@@ -28,7 +28,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         media_type = wanted_media_type(sent.headers)
         with waiting_room.wait(sent, default=f"wait={WAIT_SECONDS}") as wait:
             sent_by = sender(sent, wait)
-            submitted = submission.submit(options, csv_body(sent, submission), sent_by)
+            submitted = submission.submit(options, body_of(sent, submission), sent_by)
             is_replayed = submitted.is_replayed
 
             def answer(seen: Seen) -> Response:
