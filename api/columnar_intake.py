@@ -1,7 +1,8 @@
 """A body in columns, made into CSV and cut into chunks as such."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import IO
 
@@ -41,7 +42,8 @@ class ColumnarIntake(CsvIntake):
     def fitted(self, spec: JobSpec) -> JobSpec:
         """The same with the types of what is carried. Raises HeaderError for nested columns."""
         self._table.check_types(spec.header)
-        self._blocks = limited(self._rows(spec.header), self._limits.body_bytes)
+        rows = _rows(self._table, spec.header, self._features, self._body)
+        self._blocks = limited(rows, self._limits.body_bytes)
         return replace(spec, carried_types=self._table.types_of(spec.carried))
 
     @property
@@ -50,11 +52,6 @@ class ColumnarIntake(CsvIntake):
             return super().bytes_to_come
         rows_left = max(0, self._table.rows - self._row + 1)
         return max(len(self._buffer), int(rows_left * self._bytes_per_row))
-
-    def _rows(self, names: Sequence[str]) -> Iterator[bytes]:
-        yield from self._table.csv_blocks(names, self._features)
-        # What stands behind the last row belongs to the body and its checksum.
-        self._body.drain()
 
     def _opened(self) -> ColumnarTable:
         if self._body.format is InputFormat.PARQUET:
@@ -68,9 +65,19 @@ class ColumnarIntake(CsvIntake):
 
     def _spooled(self) -> IO[bytes]:
         """The body in a file without a name: the directory of a Parquet file is at its end."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115 – lives as long as the table read from it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 – closed with the intake
+        weakref.finalize(self, file.close)
         for block in self._body:
             file.write(block)
         if not self._body.input_bytes:
             raise EmptyInputError(has_header=False)
         return file
+
+
+def _rows(
+    table: ColumnarTable, names: Sequence[str], features: Collection[str], body: Body
+) -> Iterator[bytes]:
+    # No method: an intake that its own blocks refer to would keep its file until it is found.
+    yield from table.csv_blocks(names, features)
+    # What stands behind the last row belongs to the body and its checksum.
+    body.drain()

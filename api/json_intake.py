@@ -60,22 +60,22 @@ class JsonIntake(JsonLinesIntake):
     ) -> None:
         """`features`: what the values of a row without names belong to."""
         super().__init__(body, limits=limits)
-        self._features = features
-        self._max_json_bytes = max_json_bytes
-        self._blocks = limited(self._lines(), limits.body_bytes)
+        self._blocks = limited(_lines(body, features, max_json_bytes), limits.body_bytes)
 
-    def _lines(self) -> Iterator[bytes]:
-        received = bytearray()
-        for block in self._body:
-            received += block
-            if len(received) > self._max_json_bytes:
-                raise JsonTooLargeError(self._max_json_bytes)
-        try:
-            text = received.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise EncodingError("The body") from error
-        del received
-        yield from json_tables.blocks(text, self._features)
+
+def _lines(body: Body, features: Sequence[str], max_bytes: int) -> Iterator[bytes]:
+    # No method: an intake that its own blocks refer to would keep the text until it is found.
+    received = bytearray()
+    for block in body:
+        received += block
+        if len(received) > max_bytes:
+            raise JsonTooLargeError(max_bytes)
+    try:
+        text = received.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise EncodingError("The body") from error
+    del received
+    yield from json_tables.blocks(text, features)
 
 
 def _record(line: bytes) -> dict[str, object] | None:

@@ -17,11 +17,7 @@ _TEXT = frozenset({str, type(None)})
 _BOOLEANS = {True: "true", False: "false"}
 
 
-class _Wide(csv.excel):
-    lineterminator = "\n"
-
-
-class _Narrow(_Wide):
+class _Narrow(csv.excel):
     """For a single column, of which a line could be blank, and would be none."""
 
     quoting = csv.QUOTE_ALL
@@ -98,7 +94,8 @@ class JsonRecords(ChunkRecords):
 
     def _csv(self, rows: Iterable[Sequence[str | None]]) -> bytes:
         text = io.StringIO(newline="")
-        dialect = _Narrow if self._is_narrow else _Wide
+        # With line ends of both characters, cells with either of them are quoted.
+        dialect = _Narrow if self._is_narrow else csv.excel
         csv.writer(text, dialect).writerows(rows)
         return text.getvalue().encode()
 
