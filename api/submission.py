@@ -6,15 +6,16 @@ with the job that its first sending made.
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from api.bodies import Body
 from api.intake import CsvIntake
+from api.intakes import make_intake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.serving import Served, Serving
-from api.specification import SubmitOptions, make_spec, retry_spec
+from api.specification import InputColumns, SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
 from shared.callbacks import parse_callback
 from shared.chunks import target_rows
@@ -80,7 +81,7 @@ class Submission:
 
     # --- a body
 
-    def submit(self, options: SubmitOptions, blocks: Iterator[bytes], sender: Sender) -> Submitted:
+    def submit(self, options: SubmitOptions, body: Body, sender: Sender) -> Submitted:
         """Take in a whole body; the job may be running or done by then.
 
         Nothing is created before the header and the first row are known to be good. What goes
@@ -92,21 +93,22 @@ class Submission:
         if options.callback_url:
             self._check_callback(options.callback_url)
         key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
-        intake = CsvIntake(
-            blocks,
-            delimiter=options.delimiter,
-            max_chunk_bytes=self.settings.max_chunk_bytes,
-            max_record_bytes=self.settings.max_record_bytes,
-            max_rows=self.settings.max_rows,
-            announced_bytes=sender.announced_bytes,
-        )
         if key and (first := self.reception.intake.first_request(key)):
-            return self._first_job(first, request, body=intake)
+            return self._first_job(first, request, body=body)
         # Which version a job gets is told by its id.
         job_id = new_job_id()
         served = self._resolve(options.model, job_id)
-        header = intake.header(max_columns=self.settings.max_columns)
-        spec = make_spec(options, served, header, settings=self.settings)
+        intake = make_intake(
+            body,
+            delimiter=options.delimiter,
+            features=served.manifest.signature.feature_names,
+            settings=self.settings,
+            announced_bytes=sender.announced_bytes,
+        )
+        columns = InputColumns(
+            names=intake.header(max_columns=self.settings.max_columns), format=body.format
+        )
+        spec = intake.fitted(make_spec(options, served, columns, settings=self.settings))
         speed = self.speeds.of(spec)
         chunks = intake.chunks(lambda: target_rows(speed))
         first_chunk = next(chunks, None)
@@ -124,19 +126,19 @@ class Submission:
             callback_url=options.callback_url or "",
         )
         if terms.lane is Lane.SMALL:
-            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=intake)
+            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
         with self.reception.job(job_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
-                return self._first_job(job, request, body=intake)
+                return self._first_job(job, request, body=body)
             job.append(first_chunk)
             for chunk in chunks:
                 speed = self.speeds.of(spec)
                 job.append(chunk)
-            job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
+            job.close(Received(input_bytes=body.input_bytes, sha256=body.sha256))
         return Submitted(job=self.store.get(job.id))
 
     def _submit_small(
-        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: CsvIntake
+        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
@@ -162,7 +164,7 @@ class Submission:
         return self.serving.resolve(reference, job_id)
 
     def _first_job(
-        self, first: FirstRequest, request: str, *, body: CsvIntake | None = None
+        self, first: FirstRequest, request: str, *, body: Body | None = None
     ) -> Submitted:
         """The job that this request made when it was sent first.
 
@@ -177,7 +179,8 @@ class Submission:
         if body is not None:
             body.drain()
             # A job that ended before its body did has no checksum; what there is of it agrees.
-            if job.input_sha256 not in (None, body.sha256):
+            is_same = job.input_sha256 in (None, body.sha256)
+            if not is_same or job.spec.input_format is not body.format:
                 raise IdempotencyKeyReusedError(job.id)
         return Submitted(job=job, is_replayed=True)
 

@@ -7,6 +7,8 @@ RowmillError
 │   ├── InvalidBodyError            invalid_body
 │   ├── MultipartError              invalid_multipart
 │   ├── GzipError                   invalid_gzip
+│   ├── JsonError                   invalid_json
+│   ├── DamagedFileError            damaged_file
 │   ├── BodyTooLargeError           body_too_large
 │   ├── EmptyInputError             empty_input
 │   ├── EncodingError               invalid_encoding
@@ -127,6 +129,25 @@ class GzipError(InputError):
         )
 
 
+class JsonError(InputError):
+    """JSON that can't be read, or holds no table; `expected` says what would have been one."""
+
+    code = "invalid_json"
+
+    def __init__(self, problem: str, expected: str) -> None:
+        super().__init__(f"{problem} Send {expected}.")
+
+
+class DamagedFileError(InputError):
+    code = "damaged_file"
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(
+            f"The body can't be read as {name}: it is damaged, cut off, or of another format. "
+            f"{hint or 'Write the file again'}."
+        )
+
+
 class BodyTooLargeError(InputError):
     code = "body_too_large"
 
@@ -137,6 +158,15 @@ class BodyTooLargeError(InputError):
         )
 
 
+class JsonTooLargeError(BodyTooLargeError):
+    def __init__(self, limit_bytes: int) -> None:
+        InputError.__init__(
+            self,
+            f"The JSON is larger than {limit_bytes} bytes, and it is read as a whole; send one "
+            "record a line as application/x-ndjson, which has no such limit.",
+        )
+
+
 class EmptyInputError(InputError):
     code = "empty_input"
 
@@ -144,7 +174,7 @@ class EmptyInputError(InputError):
         super().__init__(
             "The body has a header but no data row; there is nothing to score."
             if has_header
-            else "The body is empty; send a CSV with a header line and at least one row."
+            else "The body is empty; send a table with at least one row (CSV: and a header)."
         )
 
 

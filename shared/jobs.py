@@ -47,6 +47,30 @@ NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_R
 """The body was not taken in: the job is no answer to its request, which may be sent again."""
 
 
+class InputFormat(StrEnum):
+    """What the body of a job was; its chunks are lines of CSV or, for the JSON formats, of JSON."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    JSON = "json"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+    @property
+    def is_json(self) -> bool:
+        return self in (InputFormat.NDJSON, InputFormat.JSON)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a row can be found by its line in what was sent."""
+        return self in (InputFormat.CSV, InputFormat.NDJSON)
+
+    @property
+    def has_nulls(self) -> bool:
+        """Whether it has a sign of its own for a missing value, so that no text stands for one."""
+        return self is not InputFormat.CSV
+
+
 class Lane(StrEnum):
     """Where a job's chunks wait. Every worker looks into the small one first and keeps a process
     for it, so that a small job never waits behind bulk work."""
@@ -85,6 +109,7 @@ class JobSpec:
     output: OutputKind
     header: tuple[str, ...]
     delimiter: str
+    """Between the cells of a chunk's records; empty where they are lines of JSON."""
     carried: tuple[str, ...]
     """Input columns that every result line repeats, in the order of the header."""
     result_columns: tuple[OutputColumn, ...]
@@ -97,7 +122,7 @@ class JobSpec:
     """Whether rows are only parsed and checked, and no model is called."""
     retry_of: str | None = None
     """The job whose failed rows these are."""
-    input_format: str = "csv"
+    input_format: InputFormat = InputFormat.CSV
     carried_types: str = ""
     """Types of the carried columns where the input had some: an Arrow schema, as IPC in base64."""
     shadow_version: str | None = None

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=1024**3, ge=1)
     """Largest body after decompression. Half the `maxmemory` that the stack gives to Redis."""
 
+    max_json_bytes: int = Field(default=16 * 1024**2, ge=1)
+    """Largest body of type `application/json`, which is read as a whole. NDJSON is not."""
+
     max_record_bytes: int = Field(default=4 * 1024**2, ge=1)
     """Longest record. The API holds one whole record in memory to find where it ends."""
 

@@ -18,6 +18,7 @@ from api.query import (
     RowErrorsQuery,
     StatusQuery,
 )
+from api.input_formats import TABLE_TYPES
 from api.result_formats import ResultFormat
 from api.specification import PredictOptions, SubmitOptions
 from shared import errors
@@ -67,8 +68,11 @@ def _in_every_format(row: str) -> Content:
     return {**files, JSON: list_of(reference(row))}
 
 
+RECORD: Schema = {"type": "object"}
+
 TABLE: Content = {
-    CSV: TEXT_FILE,
+    **dict.fromkeys(TABLE_TYPES, TEXT_FILE),
+    JSON: {"anyOf": [list_of(RECORD) | {"minItems": 1}, RECORD]},
     "multipart/form-data": {
         "type": "object",
         "properties": {"file": {"type": "string", "contentMediaType": CSV}},

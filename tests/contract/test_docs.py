@@ -154,6 +154,13 @@ def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, works
     assert_as_shown(performed)
 
 
+def test_the_script_of_the_http_reference_prints_what_it_shows(stack: Api, workspace: Path) -> None:
+    performed = list(perform(HTTP, stack=stack, cwd=workspace, not_run=(*NOT_RUN, "curl ")))
+
+    assert len(performed) == 1
+    assert_as_shown(performed)
+
+
 def assert_as_shown(performed: Iterable[tuple[str, str, str]]) -> None:
     checker = doctest.OutputChecker()
     for command, expected, printed in performed:

@@ -3,7 +3,7 @@
 import pytest
 
 from api.serving import Served
-from api.specification import KEPT_HEADER_CHARS, SubmitOptions, make_spec
+from api.specification import KEPT_HEADER_CHARS, InputColumns, SubmitOptions, make_spec
 from shared.errors import HeaderError
 from shared.jobs import JobSpec
 from shared.manifest import Manifest
@@ -14,7 +14,8 @@ from tests.factories import make_feature, make_manifest, make_signature
 
 def spec_of(manifest: Manifest, *header: str, retention: int = 60, **options: object) -> JobSpec:
     settings = Settings(retention_seconds=retention)
-    return make_spec(SubmitOptions(**options), Served(manifest=manifest), header, settings=settings)
+    served, columns = Served(manifest=manifest), InputColumns(names=header)
+    return make_spec(SubmitOptions(**options), served, columns, settings=settings)
 
 
 @pytest.mark.parametrize("header", [("x", "y"), ("x", "y" * KEPT_HEADER_CHARS)])
