@@ -1,26 +1,33 @@
 """The client: submit tables, wait for jobs, read results and models.
 
 client = Client("http://127.0.0.1:8000")
-job = client.wait(client.submit("petrol.csv", model="petrol").id)
-client.download(job.id, "predictions.csv")
+predictions = client.predict(df, model="petrol")
+
+handle = client.submit("petrol.parquet", model="petrol")
+handle.wait(progress=True)
+handle.download("predictions.parquet")
 """
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 from urllib.parse import quote
 
-from rowmill.downloads import save
-from rowmill.errors import JobFailedError
-from rowmill.jobs import GOOD_END_STATUSES, Job, job_from_json
+from rowmill.answers import parsed
+from rowmill.formats import Format
+from rowmill.handles import JobHandle
+from rowmill.job_calls import JobCalls
+from rowmill.jobs import job_from_json
 from rowmill.models import Model, model_from_json
-from rowmill.polling import HOLD_SECONDS, Clock, OnProgress, Sighting, wait_for_end
+from rowmill.polling import PATIENCE_SECONDS, Clock, OnProgress
 from rowmill.served import wait_until_served
-from rowmill.transport import Transport, parsed, retry_after_seconds
-from rowmill.uploads import OnSent, Source, is_gzip, opened
+from rowmill.submission import JobOptions, SubmitOptions, body_of, headers_of, key_header, query_of
+from rowmill.transport import Transport
+from rowmill.uploads import OnSent, Source
+
+if TYPE_CHECKING:
+    from rowmill.frames import DataFrame
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 """Where the local stack listens."""
@@ -28,120 +35,83 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_SECONDS = 60.0
 """Silence of the server that counts as trouble. Intake may pause an upload while a queue drains."""
 
-Format = Literal["csv", "ndjson"]
 
-MEDIA_TYPES: dict[Format, str] = {"csv": "text/csv", "ndjson": "application/x-ndjson"}
-
-
-class SubmitOptions(TypedDict, total=False):
-    """Options of `POST /jobs`, by their names there; one that is absent or `None` isn't sent."""
-
-    model: str | None
-    output: str | None
-    join: Literal["none", "input"] | None
-    key: str | None
-    delimiter: str | None
-    error_threshold: int | None
-    expires_in: int | None
-    strict: bool | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobPage:
-    """Some of the jobs, newest first."""
-
-    jobs: tuple[Job, ...]
-    has_more: bool
-    """Whether there are older ones; `jobs(after=page.jobs[-1].id)` gives them."""
-
-
-class Client:
+class Client(JobCalls):
     """One server, over one session; for one thread at a time. A context manager."""
 
     def __init__(
         self,
-        url: str = DEFAULT_URL,
-        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        url: str | None = None,
+        api_key: str | None = None,
         *,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        patience: float = PATIENCE_SECONDS,
         clock: Clock | None = None,
     ) -> None:
-        self._transport = Transport(url, timeout_seconds=timeout)
-        self._clock = clock or Clock()
+        """Without a URL or a key, those of `ROWMILL_URL` and `ROWMILL_API_KEY`.
+
+        `timeout`: seconds of silence after which a request has failed. `patience`: seconds of all
+        pauses before a submission, or the download of results, that failed is given up; 0 tries
+        once. Raises `InvalidUrlError` and `InvalidApiKeyError`.
+        """
+        if url is None:
+            url = os.environ.get("ROWMILL_URL") or DEFAULT_URL
+        if api_key is None:
+            api_key = os.environ.get("ROWMILL_API_KEY") or None
+        transport = Transport(url, timeout_seconds=timeout, api_key=api_key)
+        super().__init__(transport, clock=clock or Clock(), patience_seconds=patience)
+
+    def predict(
+        self,
+        source: "Source | DataFrame",
+        model: str | None = None,
+        *,
+        input_format: Format | None = None,
+        timeout: float | None = None,
+        progress: bool | OnProgress = False,
+        **options: Unpack[JobOptions],
+    ) -> "DataFrame":
+        """The predictions of a data frame, or of a source as `submit` takes it, in input order.
+
+        One row per row of the input, with the index of the data frame, so `df.join(…)` works; the
+        index of any other source is the number of the row, from 1. A row without a prediction has
+        its code in the column `error`. Raises what `submit` and `JobHandle.wait` raise, so
+        `JobFailedError` if no row has a prediction.
+        """
+        handle = self.submit(source, input_format=input_format, model=model, **options)
+        handle.wait(timeout, progress=progress)
+        return handle.to_pandas()
 
     def submit(
-        self, source: Source, *, on_sent: OnSent | None = None, **options: Unpack[SubmitOptions]
-    ) -> Job:
-        """The new job; the source, a CSV, has been read to its end, in flat memory.
-
-        A path that ends in `.gz` is sent compressed as it is. Raises `ProblemError`, also when
-        the server refuses before the end, and `SourceError`.
-        """
-        headers = {"Content-Type": "text/csv"}
-        if is_gzip(source):
-            headers["Content-Encoding"] = "gzip"
-        with opened(source, on_sent) as upload:
-            answer = self._transport.upload("/jobs", upload, query=_query(options), headers=headers)
-        return parsed(answer, job_from_json)
-
-    def wait(
-        self, job_id: str, *, timeout: float = math.inf, on_progress: OnProgress | None = None
-    ) -> Job:
-        """The job, once it has ended with predictions (all rows or some).
-
-        Survives a server that is away for up to a minute. `on_progress` gets every sighting.
-        Raises `JobFailedError`, and `WaitTimeoutError` after `timeout` seconds.
-        """
-        job = wait_for_end(
-            lambda: self._look(job_id),
-            job_id,
-            clock=self._clock,
-            timeout_seconds=timeout,
-            on_progress=on_progress,
-        )
-        if job.status not in GOOD_END_STATUSES:
-            raise JobFailedError(job)
-        return job
-
-    def predict(self, source: Source, **options: Unpack[SubmitOptions]) -> bytes:
-        """The predictions as CSV, of a source that fits into memory: submits, waits, reads."""
-        job = self.wait(self.submit(source, **options).id)
-        return b"".join(self.results(job.id))
-
-    def job(self, job_id: str) -> Job:
-        """The job as it is now. Raises `ProblemError` (404, 410) if there is none."""
-        return parsed(self._transport.fetch("GET", _path(job_id)), job_from_json)
-
-    def jobs(
         self,
+        source: "Source | DataFrame",
         *,
-        status: str | None = None,
-        model: str | None = None,
-        limit: int | None = None,
-        after: str | None = None,
-    ) -> JobPage:
-        """The jobs, newest first; `after` is the id of the last one already seen."""
-        query = _query({"status": status, "model": model, "limit": limit, "after": after})
-        return parsed(self._transport.fetch("GET", "/jobs", query=query), _page_from_json)
+        input_format: Format | None = None,
+        on_sent: OnSent | None = None,
+        idempotency_key: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> JobHandle:
+        """The new job; the source has been read to its end, in flat memory.
 
-    def results(self, job_id: str, format: Format = "csv") -> Iterator[bytes]:
-        """The predictions of a job that has ended, in input order, in blocks."""
-        return self._stream(job_id, "results", format)
+        A data frame, a path, bytes, or a file or pipe in binary mode. `input_format` is what the
+        name of a path promises, else CSV; a path that ends in `.gz` is sent compressed as it is.
+        Trouble that may pass (the connection, 429, 502, 503, 504) is tried again under the same
+        `Idempotency-Key`, so one job comes of it; but a pipe, once read from, is not sent again.
+        Raises `ProblemError`, also when the server refuses before the end, `SourceError`,
+        `TransportError`, and `MissingPackageError` for a data frame without pyarrow.
+        """
+        headers = headers_of(source, input_format) | key_header(idempotency_key)
+        query = query_of(options)
+        with body_of(source, on_sent) as body:
+            answer = self._patience.run(
+                lambda: self._transport.upload("/jobs", body, query=query, headers=headers),
+                may_repeat=lambda: body.may_be_sent,
+            )
+        return JobHandle(self, parsed(answer, job_from_json), origin=getattr(body, "origin", None))
 
-    def download(self, job_id: str, path: str | os.PathLike[str], format: Format = "csv") -> None:
-        """Writes the predictions of a job that has ended to a file, whole or not at all."""
-        save(self.results(job_id, format), path)
-
-    def errors(self, job_id: str, format: Format = "csv") -> Iterator[bytes]:
-        """The row errors in blocks: `row, line, column, code, message`."""
-        return self._stream(job_id, "errors", format)
-
-    def cancel(self, job_id: str) -> Job:
-        """Stops the job; idempotent, finished rows stay readable."""
-        return parsed(self._transport.fetch("POST", _path(job_id) + "/cancel"), job_from_json)
-
-    def delete(self, job_id: str) -> None:
-        """Cancels the job if need be and frees its data at once."""
-        self._transport.fetch("DELETE", _path(job_id))
+    def handle(self, job_id: str) -> JobHandle:
+        """The handle of a job that there is. Raises `ProblemError` (404, 410)."""
+        return JobHandle(self, self.job(job_id))
 
     def models(self) -> tuple[Model, ...]:
         """All models the server can score with."""
@@ -178,31 +148,5 @@ class Client:
     ) -> None:
         self.close()
 
-    def _look(self, job_id: str) -> Sighting:
-        headers = {"Prefer": f"wait={HOLD_SECONDS}"}
-        answer = self._transport.fetch("GET", _path(job_id), headers=headers)
-        was_held = "Preference-Applied" in answer.headers
-        pause_seconds = 0.0 if was_held else retry_after_seconds(answer)
-        return Sighting(job=parsed(answer, job_from_json), pause_seconds=pause_seconds)
-
-    def _stream(self, job_id: str, what: str, format: Format) -> Iterator[bytes]:
-        headers = {"Accept": MEDIA_TYPES[format]}
-        return self._transport.stream(f"{_path(job_id)}/{what}", headers=headers)
-
-
-def _path(job_id: str) -> str:
-    return f"/jobs/{quote(job_id, safe='')}"
-
-
-# `Any`: the values of a TypedDict, and JSON as it came.
-def _query(options: Any) -> dict[str, str]:
-    """The options that are given; booleans as JSON spells them."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in given.items()
-    }
-
-
-def _page_from_json(body: Any) -> JobPage:
-    return JobPage(jobs=tuple(map(job_from_json, body["jobs"])), has_more=body["has_more"])
+    def __repr__(self) -> str:
+        return f"Client({self._transport.url!r})"

@@ -7,9 +7,10 @@ from typing import Unpack
 
 import click
 
-from rowmill.client import DEFAULT_URL, Client, Format, SubmitOptions
+from rowmill.client import DEFAULT_URL, Client
 from rowmill.errors import JobFailedError, RowmillError
 from rowmill.failures import ExitCode, FailingGroup
+from rowmill.formats import Format
 from rowmill.jobs import Job, JobStatus
 from rowmill.model_commands import models
 from rowmill.options import (
@@ -25,6 +26,7 @@ from rowmill.options import (
     write_to,
 )
 from rowmill.progress_bar import ProgressBar
+from rowmill.submission import SubmitOptions
 from rowmill.tables import job_summary, job_table, job_text
 
 
@@ -65,7 +67,7 @@ def predict(
     Rows that can't be scored don't stop the others: the exit code is then 3.
     """
     with _bar(source) as bar:
-        job = client.submit(input_of(source), on_sent=bar.sent, **options)
+        job = client.submit(input_of(source), on_sent=bar.sent, **options).job
         with _naming(job):
             job = client.wait(job.id, on_progress=bar.seen)
     with _naming(job):
@@ -80,7 +82,7 @@ def predict(
 def submit(client: Client, source: str, *, is_json: bool, **options: Unpack[SubmitOptions]) -> None:
     """Submit FILE ('-' is stdin) and print the job's id at once."""
     with _bar(source) as bar:
-        job = client.submit(input_of(source), on_sent=bar.sent, **options)
+        job = client.submit(input_of(source), on_sent=bar.sent, **options).job
     show(job.document, job.id, is_json=is_json)
 
 

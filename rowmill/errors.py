@@ -4,12 +4,15 @@ RowmillError
 ├── ProblemError           the server refuses: status, code, detail
 ├── UnexpectedAnswerError  what answered doesn't speak Rowmill's contract
 ├── TransportError         there is no (whole) answer
+│   └── UnreachableError   no server was reached at all
 ├── JobFailedError         the job ended as `failed` or `cancelled`
 ├── WaitTimeoutError       the job didn't end in the time given; also a `TimeoutError`
 ├── VersionFailedError     the workers can't use a model version
 ├── VersionWaitError       a model version isn't served in the time given; also a `TimeoutError`
 ├── SourceError            the input can't be read
 ├── OutputError            the results can't be written
+├── MissingPackageError    data frames need pandas and pyarrow; also an `ImportError`
+├── InvalidApiKeyError     the API key can't be one
 └── InvalidUrlError        the server's URL can't be one
 
 Each writes its own message: what happened, to what, and what to do.
@@ -21,6 +24,9 @@ from rowmill.jobs import Job, JobStatus
 
 PASSING_STATUSES = frozenset({429, 502, 503, 504})
 """The server is overloaded or restarting; the request may be made again."""
+
+PASSING_CODES = frozenset({"idempotency_key_in_use", "upload_incomplete"})
+"""A first try is still being taken in, or was broken off by a server that stops."""
 
 
 class RowmillError(Exception):
@@ -47,7 +53,7 @@ class ProblemError(RowmillError):
     ) -> None:
         self.status = status
         self.code = code
-        self.may_pass = status in PASSING_STATUSES
+        self.may_pass = status in PASSING_STATUSES or code in PASSING_CODES
         self.retry_after_seconds = retry_after_seconds
         self.document = document or {}
         """The whole answer; its `errors` list what is wrong with which column."""
@@ -66,6 +72,10 @@ class TransportError(RowmillError):
     """No server was reached, or the connection broke off; then the request may have been heard."""
 
     may_pass = True
+
+
+class UnreachableError(TransportError):
+    """No server was reached; the request was not heard."""
 
 
 class JobFailedError(RowmillError):
@@ -120,6 +130,23 @@ class OutputError(RowmillError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"Can't write {name}: {reason}. The results stay on the server.")
+
+
+class MissingPackageError(RowmillError, ImportError):
+    """Data frames were asked for where what they need is not installed."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(f"Data frames need {package}; run: pip install 'rowmill[pandas]'.")
+
+
+class InvalidApiKeyError(RowmillError):
+    """The API key can't be sent as a header; it isn't shown."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The API key is empty or holds blanks, line ends or letters beyond ASCII;"
+            " look where it comes from, such as ROWMILL_API_KEY."
+        )
 
 
 class InvalidUrlError(RowmillError):

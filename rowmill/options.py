@@ -8,9 +8,9 @@ from typing import BinaryIO, TypeVar
 
 import click
 
-from rowmill.client import MEDIA_TYPES, Format
 from rowmill.downloads import save, write
 from rowmill.errors import OutputError
+from rowmill.formats import MEDIA_TYPES, Format
 
 Command = TypeVar("Command", bound=Callable[..., None])
 

@@ -1,4 +1,4 @@
-"""An input on its way to the server: read once, in blocks, never whole in memory."""
+"""An input on its way to the server: read in blocks, never whole in memory."""
 
 import io
 import os
@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from rowmill.errors import SourceError
 
 BLOCK_BYTES = 256 * 1024
 """What is read and sent at once: large enough for full speed, small enough to stay flat."""
+
+ARROW_MAGIC = b"ARROW1\0\0"
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 """A path, the bytes themselves, or a file or pipe opened in binary mode."""
@@ -20,17 +22,40 @@ OnSent = Callable[[int], None]
 """Called with the bytes sent so far."""
 
 
+class Body(Protocol):
+    """What requests sends: with `len` as its length, or in HTTP chunks if that is 0."""
+
+    len: int
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether iterating gives the whole body, from its start."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 class Upload:
-    """A body for requests, which sends `len` as its length, or HTTP chunks if that is 0."""
+    """A file as a body. One that can seek may be sent again; a pipe only until it has been read."""
 
     def __init__(self, file: BinaryIO, name: str, on_sent: OnSent | None = None) -> None:
         self.name = name
         self.len = _rest_bytes(file)
+        self._file = file
+        self._start = _position(file)
+        self._has_begun = False
         self._on_sent = on_sent
         # `read1` gives what a slow pipe has now; `read` would wait for a full block.
         self._read: Callable[[int], bytes] = getattr(file, "read1", file.read)
 
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether iterating gives the whole body, from its start."""
+        return self._start is not None or not self._has_begun
+
     def __iter__(self) -> Iterator[bytes]:
+        if self._has_begun and self._start is not None:
+            self._file.seek(self._start)
+        self._has_begun = True
         sent_bytes = 0
         # A file that grows while it is sent is sent as it was: its length is out already.
         limit_bytes = self.len or sys.maxsize
@@ -55,6 +80,7 @@ def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
     """The source as an upload; a file that was opened here is closed here."""
     if isinstance(source, (str, os.PathLike)):
         with _open(Path(source)) as file:
+            _pass_over_magic(file)
             yield Upload(file, str(source), on_sent)
     elif isinstance(source, bytes):
         yield Upload(io.BytesIO(source), "the input", on_sent)
@@ -64,16 +90,29 @@ def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
         yield Upload(source, str(getattr(source, "name", "the input")), on_sent)
 
 
-def is_gzip(source: Source) -> bool:
-    """Whether the source is a path that says so; it is sent compressed as it is."""
-    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == ".gz"
-
-
 def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
         raise SourceError(str(path), error.strerror or str(error)) from error
+
+
+def _position(file: BinaryIO) -> int | None:
+    """Where the file stands; `None` if it can't go back there, as a pipe can't."""
+    try:
+        return file.seek(file.tell())
+    except OSError:
+        return None
+
+
+def _pass_over_magic(file: BinaryIO) -> None:
+    """Leaves the file where a body begins.
+
+    An Arrow file, also called Feather, is a stream between a mark and an index:
+    <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
+    """
+    if _position(file) == 0 and file.read(len(ARROW_MAGIC)) != ARROW_MAGIC:
+        file.seek(0)
 
 
 def _rest_bytes(file: BinaryIO) -> int:

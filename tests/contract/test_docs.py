@@ -136,6 +136,7 @@ def perform(
         "how-to/publish-a-model.md",
         "how-to/roll-out-a-version.md",
         "how-to/combine-models.md",
+        "how-to/use-the-python-client.md",
     ],
 )
 def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:

@@ -155,11 +155,3 @@ def test_delete_tells_the_server(client, server):
     client.delete("job_1")
 
     assert server.requests[0].method == "DELETE"
-
-
-def test_predict_goes_from_source_to_predictions(client, server, job_document):
-    server.say("POST", "/jobs", status=202, json_body=job_document("queued"))
-    server.say("GET", "/jobs/job_1", json_body=job_document("succeeded", succeeded=10))
-    server.say("GET", "/jobs/job_1/results", body=b"row,prediction\n1,2\n")
-
-    assert client.predict(b"a\n1\n", model="petrol") == b"row,prediction\n1,2\n"

@@ -168,7 +168,10 @@ def test_a_server_that_hangs_up_without_a_word_is_a_lost_connection(client, serv
 def test_a_server_that_falls_silent_is_given_up(server, large_file, is_early):
     server.say("POST", "/jobs", is_early=is_early, is_silent=True)
 
-    with Client(server.url, timeout=0.3) as client, pytest.raises(TransportError, match="silent"):
+    with (
+        Client(server.url, timeout=0.3, patience=0) as client,
+        pytest.raises(TransportError, match="silent"),
+    ):
         client.submit(large_file if is_early else b"a\n1\n")
 
 
