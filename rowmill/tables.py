@@ -70,6 +70,16 @@ def job_summary(job: Job) -> str:
     )
 
 
+def validation_summary(job: Job) -> str:
+    """Like `993 of 1,000 rows would be scored with petrol:1; 7 would fail.`."""
+    if not job.failed:
+        return f"All {job.total:,} rows would be scored with {job.model}."
+    return (
+        f"{job.succeeded:,} of {job.total:,} rows would be scored with {job.model};"
+        f" {job.failed:,} would fail."
+    )
+
+
 def duration_text(seconds: float) -> str:
     """Like `0.4 s` or, from a minute on, `0:03:05`."""
     return f"{seconds:.1f} s" if seconds < 59.95 else str(timedelta(seconds=round(seconds)))

@@ -2,13 +2,8 @@
 
 import gzip
 import json
-import os
-import pty
 import re
 import socket
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -16,37 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from tests.command_line import Run, runner
 from tests.live_stack import Api
-
-ROWMILL = Path(sys.executable).with_name("rowmill")
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(url: str) -> dict[str, str]:
-    """Of a terminal that is wide enough to show the whole progress bar."""
-    return os.environ | {"ROWMILL_URL": url, "NO_PROXY": "*", "TERM": "xterm", "COLUMNS": "150"}
 
 
 @pytest.fixture
 def run(api: Api, tmp_path: Path) -> Run:
     """Runs the command to its end in a directory of its own."""
-
-    def run(
-        *arguments: str, stdin: str = "", url: str = api.url
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ROWMILL, *arguments],
-            cwd=tmp_path,
-            env=environment(url),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+    return runner(api.url, tmp_path)
 
 
 @pytest.fixture
@@ -272,39 +244,3 @@ def test_a_model_is_published_pointed_to_and_verified_without_a_server(
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "own/1  ok\n", "")
     assert (held.returncode, held.stdout) == (1, "")
     assert run("models", "publish", "nowhere.joblib", *options).returncode == 2
-
-
-def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("x\n" + "1\n" * 5_000)
-    command = ["predict", "in.csv", "--model", "slow", "-o", "out.csv"]
-
-    shown = shown_in_a_terminal(command, api=api, directory=tmp_path)
-
-    rows_done = [int(rows.replace(",", "")) for rows in re.findall(r"([\d,]+)/5,000 rows", shown)]
-    assert rows_done == sorted(rows_done)
-    assert len(set(rows_done)) > 2
-    assert rows_done[-1] == 5_000
-    assert "Scored 5,000 rows" in shown
-
-
-def shown_in_a_terminal(command: list[str], *, api: Api, directory: Path) -> str:
-    """All that a command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [ROWMILL, *command],
-        cwd=directory,
-        env=environment(api.url),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while block := os.read(ours, 65_536):
-            shown += block
-    except OSError:  # what Linux says when the last writer has gone
-        pass
-    os.close(ours)
-    assert child.wait(timeout=60) == 0
-    return shown.decode()

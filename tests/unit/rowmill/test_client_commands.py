@@ -55,7 +55,8 @@ def test_submit_passes_all_its_options_on(run, ends_as, server):
 
 
 def test_a_job_that_failed_makes_exit_code_1_and_no_file(run, ends_as, tmp_path):
-    ends_as("failed", error={"code": "all_rows_failed", "detail": "Every row failed."})
+    error = {"code": "all_rows_failed", "detail": "Every row failed."}
+    ends_as("failed", succeeded=0, failed=10, error=error)
 
     result = run("predict", "-", "-o", str(tmp_path / "out.csv"))
 
@@ -63,6 +64,26 @@ def test_a_job_that_failed_makes_exit_code_1_and_no_file(run, ends_as, tmp_path)
     message = "Error: Job job_1 failed: Every row failed. See 'rowmill errors job_1'.\n"
     assert result.stderr == message
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "succeeded", "told"),
+    [
+        ("failed", 0, "Job job_1 failed: It can't be opened."),
+        ("failed", 4, "Job job_1 failed: It can't be opened. 'rowmill results job_1' has its fi"),
+        ("cancelled", 0, "Job job_1 was cancelled.\n"),
+    ],
+)
+def test_a_job_that_failed_is_told_with_what_there_is_to_see_of_it(
+    run, ends_as, status, succeeded, told
+):
+    error = {"code": "model_load_failed", "detail": "It can't be opened."}
+    ends_as(status, succeeded=succeeded, error=error)
+
+    result = run("predict", "-")
+
+    assert told in result.stderr
+    assert "rowmill errors" not in result.stderr
 
 
 @pytest.mark.parametrize("command", [["models"], ["jobs"], ["status", "job_1"], ["predict", "-"]])
