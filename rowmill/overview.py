@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rowmill.jobs import Job
 from rowmill.service import Lane, Service
-from rowmill.tables import duration_text
+from rowmill.tables import counted, duration_text
 
 BAR_CELLS = 20
 
@@ -53,9 +53,7 @@ def _facts(service: Service) -> Table:
 
 
 def _lane(lane: Lane) -> str:
-    jobs = f"{lane.jobs:,} {'job' if lane.jobs == 1 else 'jobs'} queued"
-    chunks = f"{lane.running_chunks:,} {'chunk' if lane.running_chunks == 1 else 'chunks'}"
-    return f"{jobs}, {chunks} running"
+    return f"{counted(lane.jobs, 'job')} queued, {counted(lane.running_chunks, 'chunk')} running"
 
 
 def _workers(service: Service) -> RenderableType:

@@ -13,7 +13,7 @@ from rowmill.options import client_of, show
 from rowmill.progress_bar import ProgressBar
 from rowmill.reports import told
 from rowmill.scoring import Order
-from rowmill.tables import duration_text
+from rowmill.tables import counted, duration_text
 
 WORST_FIRST = (ExitCode.NO_SERVER, ExitCode.USAGE, ExitCode.FAILED, ExitCode.SOME_ROWS_FAILED)
 
@@ -62,14 +62,11 @@ def _total(outcomes: Sequence[Outcome], seconds: float) -> str:
     """Like `Scored 1,993 of 2,000 rows of 3 files in 4.2 s; 1 more file failed.`."""
     jobs = [outcome.job for outcome in outcomes if outcome.job is not None]
     good, rows = sum(job.succeeded for job in jobs), sum(job.total for job in jobs)
-    share = f"{good:,}" if good == rows else f"{good:,} of {rows:,}"
+    share = "" if good == rows else f"{good:,} of "
     lost = len(outcomes) - len(jobs)
-    more = f"; {_files(lost, 'more ')} failed" if lost else ""
-    return f"Scored {share} rows of {_files(len(jobs))} in {duration_text(seconds)}{more}."
-
-
-def _files(count: int, which: str = "") -> str:
-    return f"{count:,} {which}{'file' if count == 1 else 'files'}"
+    more = f"; {counted(lost, 'more file')} failed" if lost else ""
+    done = f"{share}{counted(rows, 'row')} of {counted(len(jobs), 'file')}"
+    return f"Scored {done} in {duration_text(seconds)}{more}."
 
 
 def _code(outcome: Outcome) -> int:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from tests.command_line import Run, runner
+from tests.command_line import Run, in_a_terminal, runner
 from tests.live_stack import Api
 
 
@@ -154,6 +154,91 @@ def test_results_and_errors_come_again_in_the_format_of_the_files_name(
     assert good["prediction"] == pytest.approx(15)
     assert bad["prediction"] is None
     assert (error["row"], error["column"], error["code"]) == (2, "x", "not_a_number")
+
+
+def test_results_come_in_parts(run: Run) -> None:
+    job_id = run("submit", "-", "-m", "echo", stdin="x\n1\n2\n3\n4\n").stdout.strip()
+    run("status", job_id, "--wait")
+
+    done = run("results", job_id, "--offset", "1", "--limit", "2")
+
+    assert done.stdout == "row,prediction,error\n2,20,\n3,30,\n"
+
+
+def test_followed_results_come_while_others_are_scored(api: Api, run: Run, tmp_path: Path) -> None:
+    body = "x\n" + "1\n" * 5_000
+    job_id = run("submit", "-", "-m", "slow", stdin=body).stdout.strip()
+
+    terminal = in_a_terminal("results", job_id, "--follow", url=api.url, directory=tmp_path)
+    terminal.shows("\n1,10,")
+    status = api.get(f"/jobs/{job_id}").json()["status"]
+
+    assert terminal.end() == 0
+    assert status == "running"
+    assert "\n5000,10," in terminal.shown
+    assert "Scored 5,000 rows" in terminal.shown
+
+
+def test_followed_results_end_with_the_exit_code_of_the_job(run: Run) -> None:
+    part, none = (
+        run("submit", "-", "-m", "fussy", stdin=body).stdout.strip()
+        for body in ("x\n1\n-1\n", "x\n-1\n")
+    )
+
+    some_failed, all_failed = run("results", part, "--follow"), run("results", none, "--follow")
+
+    assert (some_failed.returncode, all_failed.returncode) == (3, 1)
+    assert len(some_failed.stdout.splitlines()) == 3
+    assert re.fullmatch(f"Error: Job {none} failed: .*'rowmill errors .*\n", all_failed.stderr)
+
+
+def test_retry_prints_the_new_jobs_id_and_waits_if_asked(run: Run, job_id: str) -> None:
+    at_once = run("retry", job_id)
+    waited = run("retry", job_id, "--model", "echo", "--wait", "--json")
+
+    child = at_once.stdout.strip()
+    assert at_once.returncode == 0
+    assert json.loads(run("status", child, "--json").stdout)["retry_of"] == job_id
+    assert waited.returncode == 1  # the only row is bad for this model, too
+    assert "failed" in waited.stderr
+
+
+def test_a_job_without_failed_rows_has_nothing_to_retry(run: Run) -> None:
+    job_id = run("submit", "-", "-m", "echo", stdin="x\n1\n").stdout.strip()
+    run("status", job_id, "--wait")
+
+    done = run("retry", job_id)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("Error: Job .* has no failed row.*\n", done.stderr)
+
+
+def test_a_deleted_job_is_gone(run: Run, job_id: str) -> None:
+    assert run("delete", job_id).stdout == f"deleted {job_id}\n"
+
+    assert "is deleted" in run("status", job_id).stderr
+
+
+def test_shells_complete_models_and_jobs_of_the_server_and_nothing_without_one(
+    run: Run, job_id: str
+) -> None:
+    def completed(line: str, **variables: str) -> tuple[str, str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        done = run(_ROWMILL_COMPLETE="bash_complete", **words, **variables)
+        return done.stdout, done.stderr
+
+    assert completed("rowmill predict -m ec") == ("plain,echo\n", "")
+    assert f"plain,{job_id}\n" in completed("rowmill status job_")[0]
+    assert "plain,retry\n" in completed("rowmill re")[0]
+    assert completed("rowmill predict -m ec", ROWMILL_URL="http://127.0.0.1:1") == ("\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(run: Run, shell: str) -> None:
+    done = run("completion", shell)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_ROWMILL_COMPLETE={shell}_complete" in done.stdout
 
 
 def test_a_job_that_is_not_known_is_told(run: Run) -> None:
