@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from rowmill.batch import Batch, Item, Outcome
+from rowmill.batch import Batch, Item, Outcome, StoppedError
 from rowmill.failures import ExitCode, exit_code_of, one_line
 from rowmill.formats import Format
 from rowmill.options import client_of, show
@@ -51,6 +51,8 @@ def predict_many(
 
 def _tell(outcome: Outcome, bar: ProgressBar, *, is_quiet: bool) -> None:
     name = outcome.item.source
+    if isinstance(outcome.error, StoppedError):
+        return  # the line for all counts it
     if outcome.error is not None:
         bar.say(f"{name}: Error: {one_line(outcome.error)}")
     elif outcome.job is not None and not is_quiet:
