@@ -156,6 +156,23 @@ def test_the_outputs_name_decides_its_format(run: Run, tmp_path: Path, suffix: s
     assert read[suffix]()["prediction"].fillna(-1).tolist() == [10, -1]
 
 
+def test_the_inputs_name_decides_its_format(run: Run, tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": [1.0, 2.0]})
+    (tmp_path / "in").mkdir()
+    table.to_parquet(tmp_path / "in/a.parquet")
+    table.to_json(tmp_path / "in/b.ndjson.gz", orient="records", lines=True, compression="gzip")
+    table.to_json(tmp_path / "in/c.json", orient="records")
+
+    files = run("predict", "in", "-m", "echo", "-o", "out")
+    piped = run("predict", "-", "-m", "echo", "--input-format", "ndjson", stdin='{"x": 1}\n')
+
+    assert files.returncode == 0
+    for name in "abc":
+        written = (tmp_path / f"out/{name}.predictions.csv").read_text()
+        assert written == "row,prediction,error\n1,10,\n2,20,\n"
+    assert piped.stdout == "row,prediction,error\n1,10,\n"
+
+
 def test_quiet_says_nothing_and_json_gives_the_job(run: Run, tmp_path: Path) -> None:
     write(tmp_path, a="x\n1\nsix\n")
 
