@@ -11,7 +11,18 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import contract, health, jobs, models, pages, predict, results
+from api.routes import (
+    contract,
+    deliveries,
+    events,
+    health,
+    jobs,
+    models,
+    pages,
+    predict,
+    results,
+    status,
+)
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -19,9 +30,12 @@ from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
+from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.model_reports import ModelReports
+from shared.job_store.overview import Overviews
+from shared.job_store.progress import Progress
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -83,6 +97,12 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
+    app.register_blueprint(deliveries.make_blueprint(store, Deliveries(redis)))
+    progress = Progress(redis, store)
+    app.register_blueprint(events.make_blueprint(store, progress, waiting_room, repository))
+    overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
+    most = settings.max_waiting_rows
+    app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())

@@ -1,39 +1,30 @@
-"""The request body: a table as blocks of CSV bytes, whatever it was wrapped in and never all at
-once; or an order as a short JSON text."""
+"""The request body: a table as blocks of bytes, whatever it was wrapped in and never all at once;
+or an order as a short JSON text."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from typing import IO
 
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import parse_options_header
-from werkzeug.sansio.multipart import (
-    Data,
-    Epilogue,
-    Field,
-    File,
-    MultipartDecoder,
-    NeedData,
-    State,
-)
 
+from api.input_formats import CSV_TYPES, TABLE_TYPES, format_of_file
+from api.forms import MULTIPART_TYPE, file_part
 from shared.errors import (
     BodyTooLargeError,
     GzipError,
-    MultipartError,
     UnsupportedMediaTypeError,
     UploadIncompleteError,
-    quoted,
 )
+from shared.jobs import InputFormat
 
 BLOCK_BYTES = 1024 * 1024
 """Read from the socket at a time: as much as Gunicorn receives in one call, since it copies what is
 left of it for the next read."""
 
-CSV_TYPES = ("text/csv", "application/csv")
-MULTIPART_TYPE = "multipart/form-data"
 JSON_TYPE = "application/json"
 
 MAX_ORDER_BYTES = 64 * 1024
@@ -42,18 +33,47 @@ MAX_ORDER_BYTES = 64 * 1024
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
-def csv_blocks(stream: IO[bytes], headers: Headers, *, limit_bytes: int) -> Iterator[bytes]:
-    """The CSV text in `stream`, unwrapped by what the headers say of it.
+class Body:
+    """A table while it arrives: blocks of bytes, unpacked. Each is taken once, in order."""
 
-    Unsupported types are refused before anything is read. While iterating: BodyTooLargeError
-    beyond `limit_bytes` of CSV text, UploadIncompleteError, GzipError, MultipartError.
+    def __init__(self, blocks: Iterator[bytes], input_format: InputFormat) -> None:
+        self.format = input_format
+        self.input_bytes = 0
+        """How much was read so far, which is what `sha256` speaks of."""
+        self._blocks = blocks
+        self._hash = hashlib.sha256()
+
+    def __iter__(self) -> "Body":
+        return self
+
+    def __next__(self) -> bytes:
+        block = next(self._blocks)
+        self._hash.update(block)
+        self.input_bytes += len(block)
+        return block
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def drain(self) -> None:
+        """Read on to the end for the checksum alone. Raises whatever the blocks raise."""
+        for _ in self:
+            pass
+
+
+def table_body(stream: IO[bytes], headers: Headers, *, limit_bytes: int) -> Body:
+    """The table in `stream`, unwrapped by what the headers say of it.
+
+    Unsupported types are refused before anything is read; of a form, what stands before its table
+    is read at once. While iterating: BodyTooLargeError beyond `limit_bytes`, UploadIncompleteError,
+    GzipError, MultipartError.
     """
     media_type, options = parse_options_header(headers.get("Content-Type", ""))
     media_type = media_type.lower()
-    if media_type not in (*CSV_TYPES, MULTIPART_TYPE):
-        raise UnsupportedMediaTypeError(
-            "Content-Type", media_type, [*CSV_TYPES[:1], MULTIPART_TYPE]
-        )
+    if media_type not in TABLE_TYPES and media_type != MULTIPART_TYPE:
+        supported = [name for name in TABLE_TYPES if name not in CSV_TYPES[1:]]
+        raise UnsupportedMediaTypeError("Content-Type", media_type, [*supported, MULTIPART_TYPE])
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise UnsupportedMediaTypeError("Content-Encoding", encoding, ["gzip", "no encoding"])
@@ -64,10 +84,11 @@ def csv_blocks(stream: IO[bytes], headers: Headers, *, limit_bytes: int) -> Iter
     blocks = _received(stream, length)
     if encoding == "gzip":
         blocks = _decompressed(blocks)
-    blocks = _limited(blocks, limit_bytes)
+    blocks = limited(blocks, limit_bytes)
     if media_type == MULTIPART_TYPE:
-        blocks = _file_part(blocks, options.get("boundary", ""))
-    return blocks
+        file, content = file_part(blocks, options.get("boundary", ""))
+        return Body(content, format_of_file(file.headers.get("Content-Type", ""), file.filename))
+    return Body(blocks, TABLE_TYPES[media_type])
 
 
 def json_text(stream: IO[bytes], headers: Headers) -> bytes:
@@ -79,7 +100,7 @@ def json_text(stream: IO[bytes], headers: Headers) -> bytes:
     if media_type.lower() != JSON_TYPE:
         raise UnsupportedMediaTypeError("Content-Type", media_type, [JSON_TYPE])
     length = headers.get("Content-Length", type=int)
-    return b"".join(_limited(_received(stream, length), MAX_ORDER_BYTES))
+    return b"".join(limited(_received(stream, length), MAX_ORDER_BYTES))
 
 
 def _received(stream: IO[bytes], length: int | None) -> Iterator[bytes]:
@@ -99,7 +120,8 @@ def _received(stream: IO[bytes], length: int | None) -> Iterator[bytes]:
         raise UploadIncompleteError
 
 
-def _limited(blocks: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
+def limited(blocks: Iterator[bytes], limit_bytes: int) -> Iterator[bytes]:
+    """The same blocks; raises BodyTooLargeError where they become more than that."""
     taken = 0
     for block in blocks:
         taken += len(block)
@@ -130,49 +152,3 @@ def _decompressed(blocks: Iterator[bytes]) -> Iterator[bytes]:
             pending = member.unused_data if member.eof else member.unconsumed_tail
     if not member.eof and not is_between_members:
         raise GzipError("it ends before its end")
-
-
-def _file_part(blocks: Iterator[bytes], boundary: str) -> Iterator[bytes]:
-    """The content of the one part named `file`, while it arrives and without a temporary file."""
-    if not boundary:
-        raise MultipartError("The Content-Type names no boundary.")
-    decoder = MultipartDecoder(boundary.encode(), max_form_memory_size=4 * BLOCK_BYTES)
-    files = 0
-    for event in _events(decoder, blocks):
-        if isinstance(event, File | Field):
-            files += 1
-            if event.name != "file":
-                raise MultipartError(f"Form part {quoted(event.name or '')} is not known.")
-            if files > 1:
-                raise MultipartError("There is more than one file.")
-        elif isinstance(event, Data) and event.data:
-            yield bytes(event.data)
-    if not files:
-        raise MultipartError("There is no part with a file.")
-
-
-def _events(decoder: MultipartDecoder, blocks: Iterator[bytes]) -> Iterator[object]:
-    """What the decoder finds, fed block by block to the end behind the closing boundary."""
-    while True:
-        try:
-            event = decoder.next_event()
-        except (ValueError, RequestEntityTooLarge) as error:
-            raise MultipartError("The form can't be read.") from error
-        if isinstance(event, Epilogue):
-            return
-        if isinstance(event, NeedData):
-            block = next(blocks, None)
-            if block is None and decoder.state is State.PREAMBLE:
-                raise MultipartError("The boundary of the Content-Type is not in the body.")
-            if block is None and decoder.state is not State.EPILOGUE:
-                raise UploadIncompleteError
-            try:
-                decoder.receive_data(block)
-                # The decoder takes the CR before a boundary for data where a block ends behind it.
-                while block and decoder.boundary in decoder.buffer[-len(decoder.boundary) - 1 :]:
-                    block = next(blocks, b"")
-                    decoder.receive_data(block)
-            except RequestEntityTooLarge as error:
-                raise MultipartError("A header of the form is too long.") from error
-        else:
-            yield event

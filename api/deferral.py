@@ -14,6 +14,10 @@ from flask import Response
 MAY_DEFER = "rowmill.may_defer"
 RESUME = "rowmill.resume"
 
+IS_STOPPING = "rowmill.is_stopping"
+"""Where an environment has it: a function that says whether the server is about to stop, so that an
+answer without an end had better come to one."""
+
 
 class Later(Protocol):
     """What a request waits for."""

@@ -1,14 +1,15 @@
-"""A stream of CSV bytes, cut into chunks at record boundaries while it arrives.
+"""A stream of records, cut into chunks at record boundaries while it arrives.
 
 Holds one chunk and one block at a time, whatever the size of the body.
 """
 
 import codecs
 import csv
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from api.bodies import Body
 from shared import csv_records
 from shared.chunks import ChunkPlan
 from shared.errors import (
@@ -19,6 +20,7 @@ from shared.errors import (
     TooManyRowsError,
     UnclosedQuoteError,
 )
+from shared.jobs import JobSpec
 
 NO_LIMIT = sys.maxsize
 
@@ -26,27 +28,34 @@ FIRST_LOOK_BYTES = 64 * 1024
 """Where the search for a record's end begins; it doubles from there."""
 
 
-class CsvIntake:
-    """Reads the header, then gives the rows in chunks; each byte is taken once, in order.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How large things may be."""
 
-    `input_bytes` and `sha256` speak of all the CSV text read so far.
-    """
+    chunk_bytes: int
+    record_bytes: int
+    rows: int = NO_LIMIT
+    body_bytes: int = NO_LIMIT
+    """All records of a body that is made into text, as that text."""
+
+
+class CsvIntake:
+    """Reads the header, then gives the rows in chunks; each byte is taken once, in order."""
 
     def __init__(
         self,
-        blocks: Iterator[bytes],
+        body: Body,
         *,
         delimiter: str,
-        max_chunk_bytes: int,
-        max_record_bytes: int,
-        max_rows: int = NO_LIMIT,
+        limits: Limits,
         announced_bytes: int = 0,
     ) -> None:
-        self._blocks = blocks
+        self._body = body
+        self._blocks: Iterator[bytes] = body
         self._delimiter = delimiter.encode()
-        self._max_chunk_bytes = max_chunk_bytes
-        self._max_record_bytes = max_record_bytes
-        self._max_rows = max_rows
+        self._max_chunk_bytes = limits.chunk_bytes
+        self._max_record_bytes = limits.record_bytes
+        self._max_rows = limits.rows
         self._announced_bytes = announced_bytes
         self._buffer = bytearray()
         self._has_ended = False
@@ -54,12 +63,6 @@ class CsvIntake:
         self._row = 1
         self._number = 0
         self._bytes_per_row = 0.0
-        self._hash = hashlib.sha256()
-        self.input_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
 
     @property
     def is_exhausted(self) -> bool:
@@ -69,14 +72,8 @@ class CsvIntake:
     @property
     def bytes_to_come(self) -> int:
         """About how much follows the chunks given so far, by what was announced."""
-        not_read = 0 if self._has_ended else max(0, self._announced_bytes - self.input_bytes)
+        not_read = 0 if self._has_ended else max(0, self._announced_bytes - self._body.input_bytes)
         return len(self._buffer) + not_read
-
-    def drain(self) -> None:
-        """Read on to the end for the checksum alone. Raises whatever the blocks raise."""
-        while not self._has_ended:
-            self._buffer.clear()
-            self._fill(1)
 
     def header(self, *, max_columns: int) -> tuple[str, ...]:
         """The column names; to be called first.
@@ -96,6 +93,10 @@ class CsvIntake:
         if len(names) > max_columns:
             raise TooManyColumnsError(len(names), max_columns)
         return names
+
+    def fitted(self, spec: JobSpec) -> JobSpec:
+        """The spec of a job that asks for these columns; what only the body knows is added."""
+        return spec
 
     def chunks(self, rows_wanted: Callable[[], int]) -> Iterator[tuple[ChunkPlan, bytes]]:
         """The rows after the header, about `rows_wanted()` at a time, but at least one.
@@ -175,8 +176,6 @@ class CsvIntake:
             if block is None:
                 self._has_ended = True
                 return
-            self._hash.update(block)
-            self.input_bytes += len(block)
             self._buffer += block
 
     def _strip_byte_order_mark(self) -> None:

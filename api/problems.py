@@ -23,6 +23,8 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.InvalidBodyError: HTTPStatus.BAD_REQUEST,
     errors.MultipartError: HTTPStatus.BAD_REQUEST,
     errors.GzipError: HTTPStatus.BAD_REQUEST,
+    errors.JsonError: HTTPStatus.BAD_REQUEST,
+    errors.DamagedFileError: HTTPStatus.BAD_REQUEST,
     errors.UploadIncompleteError: HTTPStatus.BAD_REQUEST,
     errors.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.TooManyRowsError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -69,6 +69,24 @@ class FeaturesQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class DeliveriesQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/deliveries`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EventsQuery(BaseModel):
+    """The query string of `GET /jobs/{id}/events`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StatusQuery(BaseModel):
+    """The query string of `GET /status`: none yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 class RetryOrder(BaseModel):
     """The body of `POST /jobs/{id}/retry`."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from api.result_formats import csv_line
 from shared.drift import FeatureDrift
+from shared.job_store.deliveries import DeliveryLog
 from shared.jobs import Job
 from shared.manifest import Manifest
 
@@ -44,11 +45,15 @@ def job_document(job: Job, drift_warnings: Sequence[str] = ()) -> dict[str, Any]
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
         "warnings": _warnings(job, drift_warnings),
         "retry_of": job.spec.retry_of,
+        "validate_only": job.spec.validate_only,
+        "callback_url": job.callback_url,
         "urls": {
             "self": path,
             "results": f"{path}/results",
             "errors": f"{path}/errors",
             "features": f"{path}/features",
+            "events": f"{path}/events",
+            "deliveries": f"{path}/deliveries",
             "cancel": f"{path}/cancel",
             "retry": f"{path}/retry",
         },
@@ -69,6 +74,24 @@ def _lost_attempts(job: Job) -> list[str]:
 def features_document(job: Job, features: Sequence[FeatureDrift]) -> dict[str, Any]:
     """What the rows of a job show of its model's features."""
     return {"rows": job.feature_counts.seen, "features": [_feature(f) for f in features]}
+
+
+def deliveries_document(job: Job, log: DeliveryLog) -> dict[str, Any]:
+    """What became of the job's callback."""
+    return {
+        "state": log.state,
+        "url": job.callback_url,
+        "attempts": [
+            {
+                "at": _time(attempt.at_ms),
+                "status": attempt.status,
+                "error": attempt.error,
+                "duration_seconds": round(attempt.duration_seconds, 3),
+            }
+            for attempt in log.attempts
+        ],
+        "next_attempt_at": _time(log.next_at_ms),
+    }
 
 
 def _feature(feature: FeatureDrift) -> dict[str, Any]:

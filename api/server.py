@@ -14,7 +14,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from api.deferral import MAY_DEFER, RESUME, Deferred, Later
+from api.deferral import IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
 
 STAY_MS = 20
 """How long a thread waits for the next request of a connection before it hands it back to the event
@@ -94,15 +94,20 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
     # --- requests that wait
 
     def load_wsgi(self) -> None:
-        """Load the application, and tell it with each request whether it may defer its answer."""
+        """Load the application, and tell it with each request whether it may defer its answer, and
+        how to learn that it had better end."""
         super().load_wsgi()
         application = self.wsgi
+
+        def is_stopping() -> bool:
+            return not self.alive
 
         # Any: what a WSGI environment holds, and what its server is given to call.
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
             # A stream of HTTP/2 has no connection of its own to put aside.
             if environ.get("HTTP_VERSION") != "2":
                 environ[MAY_DEFER] = True
+            environ[IS_STOPPING] = is_stopping
             if resume := self._resumed.pop(environ["gunicorn.socket"], None):
                 environ[RESUME] = resume
             return application(environ, start_response)

@@ -1,6 +1,6 @@
 """From the options of a request and a model version to what a job will do."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Literal, TypedDict
 
@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.query import FormatOption
 from api.serving import Served
+from shared.callbacks import EXPECTED, MAX_URL_CHARS
 from shared.errors import HeaderError, InvalidParameterError
-from shared.jobs import ANY_NUMBER, Job, JobSpec, ResultJoin
+from shared.jobs import ANY_NUMBER, InputFormat, Job, JobSpec, ResultJoin
 from shared.manifest import Manifest
 from shared.settings import Settings
 from shared.signature import Dtype, OutputColumn, OutputKind
@@ -21,6 +22,27 @@ KEPT_HEADER_CHARS = 4096
 KEPT_COLUMNS = 200
 """Specs of larger headers are not kept: a header may have megabytes, and a spec has an object for
 each column that is carried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputColumns:
+    """The columns of a body, in its order."""
+
+    names: tuple[str, ...]
+    format: InputFormat = InputFormat.CSV
+
+    def delimiter(self, wanted: str) -> str:
+        """What stands between the cells of the body's chunks."""
+        if self.format.is_json:
+            return ""
+        return wanted if self.format is InputFormat.CSV else ","
+
+    def kept(self, features: tuple[str, ...], carried: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns that chunks have: in CSV, whose chunks are what was sent, all of them."""
+        if self.format is InputFormat.CSV:
+            return self.names
+        wanted = {*features, *carried}
+        return tuple(name for name in self.names if name in wanted)
 
 
 class SubmitOptions(BaseModel):
@@ -48,6 +70,10 @@ class SubmitOptions(BaseModel):
         int | None, Field(ge=1, description="a whole number of seconds above 0")
     ] = None
     strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+    validate_only: Annotated[bool, Field(description="'true' or 'false'")] = False
+    callback_url: Annotated[
+        str | None, Field(min_length=1, max_length=MAX_URL_CHARS, description=EXPECTED)
+    ] = None
 
 
 class PredictOptions(SubmitOptions):
@@ -58,33 +84,40 @@ class PredictOptions(SubmitOptions):
 
 
 def make_spec(
-    options: SubmitOptions, served: Served, header: tuple[str, ...], *, settings: Settings
+    options: SubmitOptions, served: Served, columns: InputColumns, *, settings: Settings
 ) -> JobSpec:
     """What the job will do. Raises HeaderError, InvalidParameterError.
 
     Most small jobs want the same as the ones before, so the last specs are kept.
     """
+    header = columns.names
     is_kept = len(header) <= KEPT_COLUMNS and sum(map(len, header)) <= KEPT_HEADER_CHARS
     make = _kept_spec if is_kept else _new_spec
     retention = options.expires_in or settings.retention_seconds
-    return make(options, served, header, min(retention, settings.max_retention_seconds))
+    if options.callback_url:
+        # No part of what the job does: jobs that differ in nothing else have the same.
+        options = options.model_copy(update={"callback_url": None})
+    return make(options, served, columns, min(retention, settings.max_retention_seconds))
 
 
 def _new_spec(
-    options: SubmitOptions, served: Served, header: tuple[str, ...], retention_seconds: int
+    options: SubmitOptions, served: Served, columns: InputColumns, retention_seconds: int
 ) -> JobSpec:
     manifest = served.manifest
     output = options.output or manifest.signature.default_output
     outputs = _outputs(manifest, output)
-    carried = _carried(options, header)
-    manifest.signature.check_header(header, carried=carried, is_strict=options.strict)
+    carried = _carried(options, columns.names)
+    manifest.signature.check_header(columns.names, carried=carried, is_strict=options.strict)
+    header = columns.kept(manifest.signature.feature_names, carried)
     return JobSpec(
-        **_pinned(served, output, header),
+        **_pinned(served, output, header, validate_only=options.validate_only),
         output=output,
         header=header,
-        delimiter=options.delimiter,
+        delimiter=columns.delimiter(options.delimiter),
+        input_format=columns.format,
         carried=carried,
-        result_columns=_result_columns(carried, outputs),
+        result_columns=_result_columns(carried, () if options.validate_only else outputs),
+        validate_only=options.validate_only,
         error_threshold=options.error_threshold,
         retention_seconds=retention_seconds,
         deadline_seconds=options.deadline,
@@ -104,8 +137,8 @@ def retry_spec(parent: Job, served: Served) -> JobSpec:
     manifest.signature.check_header(spec.header, carried=spec.carried, is_strict=False)
     return replace(
         spec,
-        **_pinned(served, spec.output, spec.header),
-        result_columns=_result_columns(spec.carried, outputs),
+        **_pinned(served, spec.output, spec.header, validate_only=spec.validate_only),
+        result_columns=_result_columns(spec.carried, () if spec.validate_only else outputs),
         retry_of=parent.id,
     )
 
@@ -121,8 +154,11 @@ class _Pinned(TypedDict):
     shadow_sha256: str | None
 
 
-def _pinned(served: Served, output: OutputKind, header: tuple[str, ...]) -> _Pinned:
-    manifest, shadow = served.manifest, served.shadow
+def _pinned(
+    served: Served, output: OutputKind, header: tuple[str, ...], *, validate_only: bool
+) -> _Pinned:
+    manifest = served.manifest
+    shadow = None if validate_only else served.shadow
     if shadow is not None and not _is_comparable(manifest, shadow, output, header):
         shadow = None
     return {

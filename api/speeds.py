@@ -27,5 +27,5 @@ class Speeds:
         if now - asked_at > RECENT_SECONDS or speed is None:
             speed = self._workers.speed(spec.speed_id)
             self._known[spec.speed_id] = now, speed
-        is_explained = spec.output is OutputKind.CONTRIBUTIONS
+        is_explained = spec.output is OutputKind.CONTRIBUTIONS and not spec.validate_only
         return ASSUMED_EXPLAINED_SPEED if speed is None and is_explained else speed

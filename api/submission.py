@@ -6,16 +6,18 @@ with the job that its first sending made.
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from api.bodies import Body
 from api.intake import CsvIntake
+from api.intakes import make_intake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.serving import Served, Serving
-from api.specification import SubmitOptions, make_spec, retry_spec
+from api.specification import InputColumns, SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
+from shared.callbacks import parse_callback
 from shared.chunks import target_rows
 from shared.errors import (
     EmptyInputError,
@@ -25,6 +27,7 @@ from shared.errors import (
     JobNotFinishedError,
     ModelNotFoundError,
     NothingToRetryError,
+    WebhooksNotConfiguredError,
 )
 from shared.job_store.ends import Awaited
 from shared.job_store.intake import FirstRequest, NewJob, WholeBody
@@ -78,31 +81,34 @@ class Submission:
 
     # --- a body
 
-    def submit(self, options: SubmitOptions, blocks: Iterator[bytes], sender: Sender) -> Submitted:
+    def submit(self, options: SubmitOptions, body: Body, sender: Sender) -> Submitted:
         """Take in a whole body; the job may be running or done by then.
 
         Nothing is created before the header and the first row are known to be good. What goes
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
         StoreError. ModelNotFoundError, ManifestError when there is no such model;
         TooMuchQueuedError, JobTooLargeError when there is no room; IdempotencyKeyInUseError,
-        IdempotencyKeyReusedError.
+        IdempotencyKeyReusedError; WebhooksNotConfiguredError.
         """
+        if options.callback_url:
+            self._check_callback(options.callback_url)
         key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
-        intake = CsvIntake(
-            blocks,
-            delimiter=options.delimiter,
-            max_chunk_bytes=self.settings.max_chunk_bytes,
-            max_record_bytes=self.settings.max_record_bytes,
-            max_rows=self.settings.max_rows,
-            announced_bytes=sender.announced_bytes,
-        )
         if key and (first := self.reception.intake.first_request(key)):
-            return self._first_job(first, request, body=intake)
+            return self._first_job(first, request, body=body)
         # Which version a job gets is told by its id.
         job_id = new_job_id()
         served = self._resolve(options.model, job_id)
-        header = intake.header(max_columns=self.settings.max_columns)
-        spec = make_spec(options, served, header, settings=self.settings)
+        intake = make_intake(
+            body,
+            delimiter=options.delimiter,
+            features=served.manifest.signature.feature_names,
+            settings=self.settings,
+            announced_bytes=sender.announced_bytes,
+        )
+        columns = InputColumns(
+            names=intake.header(max_columns=self.settings.max_columns), format=body.format
+        )
+        spec = intake.fitted(make_spec(options, served, columns, settings=self.settings))
         speed = self.speeds.of(spec)
         chunks = intake.chunks(lambda: target_rows(speed))
         first_chunk = next(chunks, None)
@@ -117,21 +123,22 @@ class Submission:
             idempotency_key=key,
             request=request,
             awaited_by=sender.channel,
+            callback_url=options.callback_url or "",
         )
         if terms.lane is Lane.SMALL:
-            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=intake)
+            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
         with self.reception.job(job_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
-                return self._first_job(job, request, body=intake)
+                return self._first_job(job, request, body=body)
             job.append(first_chunk)
             for chunk in chunks:
                 speed = self.speeds.of(spec)
                 job.append(chunk)
-            job.close(Received(input_bytes=intake.input_bytes, sha256=intake.sha256))
+            job.close(Received(input_bytes=body.input_bytes, sha256=body.sha256))
         return Submitted(job=self.store.get(job.id))
 
     def _submit_small(
-        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: CsvIntake
+        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
@@ -139,6 +146,11 @@ class Submission:
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
         return Submitted(job=taken)
+
+    def _check_callback(self, url: str) -> None:
+        if not self.settings.webhook_secrets:
+            raise WebhooksNotConfiguredError
+        parse_callback(url, allow_private=self.settings.webhook_allow_private)
 
     def _resolve(self, reference: str, job_id: str) -> Served:
         reference = reference or self.settings.default_model
@@ -152,7 +164,7 @@ class Submission:
         return self.serving.resolve(reference, job_id)
 
     def _first_job(
-        self, first: FirstRequest, request: str, *, body: CsvIntake | None = None
+        self, first: FirstRequest, request: str, *, body: Body | None = None
     ) -> Submitted:
         """The job that this request made when it was sent first.
 
@@ -167,14 +179,16 @@ class Submission:
         if body is not None:
             body.drain()
             # A job that ended before its body did has no checksum; what there is of it agrees.
-            if job.input_sha256 not in (None, body.sha256):
+            is_same = job.input_sha256 in (None, body.sha256)
+            if not is_same or job.spec.input_format is not body.format:
                 raise IdempotencyKeyReusedError(job.id)
         return Submitted(job=job, is_replayed=True)
 
     # --- failed rows
 
     def retry(self, job_id: str, model: str | None, sender: Sender) -> Submitted:
-        """A job of the rows of an ended job that failed. They keep their numbers and lines.
+        """A job of the rows of an ended job that failed. They keep their numbers and lines, and its
+        end is told where that of the first job was.
 
         `model`: a model reference; by default the version that the first job was pinned to.
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
@@ -200,6 +214,7 @@ class Submission:
             lane=_lane(parent.failed, speed),
             idempotency_key=key,
             request=request,
+            callback_url=parent.callback_url or "",
             expected_rows=parent.failed,
             expected_bytes=failed_bytes
             + spec.result_bytes(parent.failed, input_bytes=failed_bytes),

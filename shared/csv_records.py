@@ -5,7 +5,8 @@ same row. A quote opens a quoted field only at the field's start and is closed b
 not doubled (RFC 4180, and what pandas' C parser does); newlines and delimiters between the two
 are data. A record ends with LF, CRLF or a lone CR. Records of nothing but blanks are no rows.
 
-All functions expect `data` to begin at the start of a record.
+All functions expect `data` to begin at the start of a record. Without a delimiter (`b""`) records
+are lines of JSON: their quotes never hide a line end.
 """
 
 import re
@@ -35,7 +36,7 @@ def mask(data: bytes, delimiter: bytes) -> bytes:
     What is a line end or a delimiter in the masked bytes is one in the CSV, so all other
     questions become searches for single bytes. Data without quotes is returned as it is.
     """
-    if b'"' not in data:
+    if b'"' not in data or not delimiter:
         return data
     return _quoted_field(delimiter).sub(lambda match: match[0].translate(_masked(delimiter)), data)
 
@@ -54,7 +55,7 @@ def _masked(delimiter: bytes) -> bytes:
 
 def ends_inside_quotes(data: bytes, delimiter: bytes) -> bool:
     """Whether a quote that opens in `data` is not closed in it."""
-    if b'"' not in data:
+    if b'"' not in data or not delimiter:
         return False
     last = None
     for last in _quoted_field(delimiter).finditer(data):  # noqa: B007 – the last one is wanted

@@ -7,6 +7,8 @@ RowmillError
 │   ├── InvalidBodyError            invalid_body
 │   ├── MultipartError              invalid_multipart
 │   ├── GzipError                   invalid_gzip
+│   ├── JsonError                   invalid_json
+│   ├── DamagedFileError            damaged_file
 │   ├── BodyTooLargeError           body_too_large
 │   ├── EmptyInputError             empty_input
 │   ├── EncodingError               invalid_encoding
@@ -17,6 +19,8 @@ RowmillError
 │   ├── UnclosedQuoteError          unclosed_quote
 │   ├── UploadIncompleteError       upload_incomplete
 │   ├── JobTooLargeError            job_too_large
+│   ├── WebhooksNotConfiguredError  webhooks_not_configured
+│   ├── CallbackRefusedError        callback_refused
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   ├── IdempotencyKeyReusedError   idempotency_key_reused
 │   └── CrossSiteError              cross_site_request
@@ -125,6 +129,25 @@ class GzipError(InputError):
         )
 
 
+class JsonError(InputError):
+    """JSON that can't be read, or holds no table; `expected` says what would have been one."""
+
+    code = "invalid_json"
+
+    def __init__(self, problem: str, expected: str) -> None:
+        super().__init__(f"{problem} Send {expected}.")
+
+
+class DamagedFileError(InputError):
+    code = "damaged_file"
+
+    def __init__(self, name: str, hint: str = "") -> None:
+        super().__init__(
+            f"The body can't be read as {name}: it is damaged, cut off, or of another format. "
+            f"{hint or 'Write the file again'}."
+        )
+
+
 class BodyTooLargeError(InputError):
     code = "body_too_large"
 
@@ -135,6 +158,15 @@ class BodyTooLargeError(InputError):
         )
 
 
+class JsonTooLargeError(BodyTooLargeError):
+    def __init__(self, limit_bytes: int) -> None:
+        InputError.__init__(
+            self,
+            f"The JSON is larger than {limit_bytes} bytes, and it is read as a whole; send one "
+            "record a line as application/x-ndjson, which has no such limit.",
+        )
+
+
 class EmptyInputError(InputError):
     code = "empty_input"
 
@@ -142,7 +174,7 @@ class EmptyInputError(InputError):
         super().__init__(
             "The body has a header but no data row; there is nothing to score."
             if has_header
-            else "The body is empty; send a CSV with a header line and at least one row."
+            else "The body is empty; send a table with at least one row (CSV: and a header)."
         )
 
 
@@ -215,6 +247,28 @@ class JobTooLargeError(InputError):
         super().__init__(
             f"The body and its results would take more than the {limit_bytes} bytes that the job "
             "store has for jobs; split it into several jobs."
+        )
+
+
+class WebhooksNotConfiguredError(InputError):
+    code = "webhooks_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This service tells no callback of a job's end: it has no secret to sign with. Leave "
+            "callback_url out, or have the operator set ROWMILL_WEBHOOK_SECRET."
+        )
+
+
+class CallbackRefusedError(InputError):
+    """The URL is sound, but it is not to be called."""
+
+    code = "callback_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The callback URL is not called: {reason}. Give an https URL of a public host; what "
+            "else may be called is the operator's choice (ROWMILL_WEBHOOK_ALLOW_PRIVATE)."
         )
 
 

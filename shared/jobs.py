@@ -47,6 +47,30 @@ NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_R
 """The body was not taken in: the job is no answer to its request, which may be sent again."""
 
 
+class InputFormat(StrEnum):
+    """What the body of a job was; its chunks are lines of CSV or, for the JSON formats, of JSON."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
+    JSON = "json"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+
+    @property
+    def is_json(self) -> bool:
+        return self in (InputFormat.NDJSON, InputFormat.JSON)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a row can be found by its line in what was sent."""
+        return self in (InputFormat.CSV, InputFormat.NDJSON)
+
+    @property
+    def has_nulls(self) -> bool:
+        """Whether it has a sign of its own for a missing value, so that no text stands for one."""
+        return self is not InputFormat.CSV
+
+
 class Lane(StrEnum):
     """Where a job's chunks wait. Every worker looks into the small one first and keeps a process
     for it, so that a small job never waits behind bulk work."""
@@ -66,6 +90,9 @@ ANY_NUMBER = -1
 """Error threshold of a job that may have any number of failed rows."""
 
 
+VALIDATION = "validate_only"
+"""What a model version is used for, where rows are checked and not scored."""
+
 ROW_BYTES = 12
 OUTPUT_BYTES = 20
 """A line of results has the row's number and delimiters, and a number of up to 20 characters for
@@ -82,6 +109,7 @@ class JobSpec:
     output: OutputKind
     header: tuple[str, ...]
     delimiter: str
+    """Between the cells of a chunk's records; empty where they are lines of JSON."""
     carried: tuple[str, ...]
     """Input columns that every result line repeats, in the order of the header."""
     result_columns: tuple[OutputColumn, ...]
@@ -90,9 +118,11 @@ class JobSpec:
     retention_seconds: int
     deadline_seconds: int | None = None
     """How long after its creation the job must have ended."""
+    validate_only: bool = False
+    """Whether rows are only parsed and checked, and no model is called."""
     retry_of: str | None = None
     """The job whose failed rows these are."""
-    input_format: str = "csv"
+    input_format: InputFormat = InputFormat.CSV
     carried_types: str = ""
     """Types of the carried columns where the input had some: an Arrow schema, as IPC in base64."""
     shadow_version: str | None = None
@@ -107,8 +137,11 @@ class JobSpec:
 
     @property
     def speed_id(self) -> str:
-        """What speeds are kept by: taking a prediction apart takes many times as long as making it,
-        so chunks that suit the one would not suit the other."""
+        """What speeds and uses are kept by: taking a prediction apart takes many times as long as
+        making it, and checking rows a fraction, so chunks that suit the one would not suit the
+        other."""
+        if self.validate_only:
+            return f"{self.model_version_id}/{VALIDATION}"
         is_explained = self.output is OutputKind.CONTRIBUTIONS
         return f"{self.model_version_id}/{self.output}" if is_explained else self.model_version_id
 
@@ -135,6 +168,8 @@ class JobTerms:
     """Fingerprint of all of the request but its body."""
     awaited_by: str = ""
     """Channel on which the job's end is told to who waits for it; empty if nobody does."""
+    callback_url: str = ""
+    """URL to which the job's end is told; empty for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +197,8 @@ class Job:
     """Attempts on its chunks that ended with a dead, frozen or vanished process."""
     error_code: str | None = None
     error_detail: str | None = None
+    callback_url: str | None = None
+    """Where its end is told to, if anywhere."""
     feature_counts: FeatureCounts = NOTHING_SEEN
     """What the rows that are done show of the model's features."""
 

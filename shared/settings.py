@@ -1,12 +1,15 @@
 """Every setting of every process: read once from `ROWMILL_…` variables, passed as an argument."""
 
+import base64
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SOCKET_NAME = "redis.sock"
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
 
 
 class MismatchPolicy(StrEnum):
@@ -25,7 +28,12 @@ class Settings(BaseSettings):
     """What an operator may choose; each unit is in the name, each reason in the text below it."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROWMILL_", env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+        env_prefix="ROWMILL_",
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        # What is wrong may be a secret.
+        hide_input_in_errors=True,
     )
 
     host: str = "127.0.0.1"
@@ -65,6 +73,9 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = Field(default=1024**3, ge=1)
     """Largest body after decompression. Half the `maxmemory` that the stack gives to Redis."""
+
+    max_json_bytes: int = Field(default=16 * 1024**2, ge=1)
+    """Largest body of type `application/json`, which is read as a whole. NDJSON is not."""
 
     max_record_bytes: int = Field(default=4 * 1024**2, ge=1)
     """Longest record. The API holds one whole record in memory to find where it ends."""
@@ -130,8 +141,50 @@ class Settings(BaseSettings):
     and in each process again for those that come later. The versions that were not used for longest
     are given up."""
 
+    webhook_secret: SecretStr = SecretStr("")
+    """Secret by which callbacks are signed: `whsec_` and 24 to 64 random bytes in base64. Several,
+    with spaces between, sign side by side while one takes the place of another. Empty: no job may
+    have a callback."""
+
+    webhook_allow_private: bool = False
+    """Whether callbacks may go to private addresses, and without TLS. Callers could then reach what
+    only this network is meant to reach: for tests and laptops."""
+
+    webhook_timeout_seconds: float = Field(default=10, ge=0.1, le=60)
+    """Longest attempt to tell a callback, from the first packet to the status of the answer."""
+
+    webhook_retry_seconds: str = Field(
+        default="5 300 1800 7200 18000 36000 50400 72000 86400",
+        pattern=r"^\s*(\d+(\.\d+)?\s*)*$",
+    )
+    """Pauses after attempts that failed, each a tenth longer or shorter by chance. The default is
+    the schedule of Standard Webhooks, three days in all; attempts end with the job."""
+
     log_level: str = "INFO"
     """Least severe log level that is written."""
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_secrets(cls, secrets: SecretStr) -> SecretStr:
+        for secret in secrets.get_secret_value().split():
+            text = secret.removeprefix(SECRET_PREFIX).rstrip("=")
+            is_sound = secret.startswith(SECRET_PREFIX) and len(text) % 4 != 1
+            key = (
+                base64.b64decode(text + "=" * (-len(text) % 4), validate=True) if is_sound else b""
+            )
+            if not 24 <= len(key) <= 64:
+                raise ValueError(f"write {SECRET_PREFIX} and 24 to 64 random bytes in base64")
+        return secrets
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that callbacks are signed by; none if there are no callbacks."""
+        return tuple(self.webhook_secret.get_secret_value().split())
+
+    @property
+    def webhook_pauses(self) -> tuple[float, ...]:
+        """Seconds between two attempts to tell a callback."""
+        return tuple(map(float, self.webhook_retry_seconds.split()))
 
     @property
     def processes(self) -> int:

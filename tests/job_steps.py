@@ -61,6 +61,13 @@ class JobSteps:
         job_id = new_job_id()
         return job_id, self.intake.create(job_id, make_spec(), JobTerms(**terms))
 
+    def ended_with_callback(self, url: str = "https://example.com/hook", **spec: Any) -> str:
+        """A job that was cancelled, which its callback is to be told."""
+        job_id = new_job_id()
+        self.intake.create(job_id, make_spec(**spec), JobTerms(callback_url=url))
+        self.store.cancel(job_id)
+        return job_id
+
     def append(
         self, job_id: str, number: int = 0, *, plan: ChunkPlan | None = None, result_bytes: int = 0
     ) -> Appended:

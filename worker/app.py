@@ -35,6 +35,7 @@ from worker.model_updates import ModelUpdates
 from worker.model_watch import ModelWatch, ModelWatchStep
 from worker.shadowing import Shadows
 from worker.supervisor import Supervisor, SupervisorStep
+from worker.webhook_process import WebhookStep
 
 MORE_OOM_SCORE = 500
 """How much more readily the system ends a pool process than others when memory runs out. Whatever
@@ -238,3 +239,5 @@ tasks.register(
 )
 app.steps["worker"].add(SupervisorStep.bound(supervisor, QUEUE))
 app.steps["worker"].add(ModelWatchStep.bound(model_watch))
+if settings.webhook_secrets:
+    app.steps["worker"].add(WebhookStep)

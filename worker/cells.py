@@ -104,7 +104,8 @@ def is_number(text: str) -> bool:
     if not _NEAR_NUMBER.fullmatch(text):
         return False
     try:
-        pd.read_csv(io.StringIO(f'"{text}"'), header=None, dtype=np.float64)
+        # The words for missing values are no numbers where they have not been taken for such.
+        pd.read_csv(io.StringIO(f'"{text}"'), header=None, dtype=np.float64, keep_default_na=False)
     except ValueError:
         return False
     return True

@@ -36,10 +36,10 @@ def score_together(leases: Sequence[Lease], predictor: Predictor) -> list[ChunkR
         parts = leases[:half], leases[half:]
         return [result for part in parts for result in score_together(part, predictor)]
     each = [lease.plan.rows for lease in leases]
-    if result.feature_counts.sums or max(each) >= MIN_PSI_ROWS:
-        counts = together.counts_of_each(each)
-    else:
+    if result.feature_counts == plain(len(rows)) and max(each) < MIN_PSI_ROWS:
         counts = list(map(plain, each))
+    else:
+        counts = together.counts_of_each(each)
     return list(_shared_out(lines, each, counts))
 
 

@@ -21,7 +21,11 @@ class Damage:
 
 
 class ChunkRecords:
-    """The bytes of a chunk, seen as records of a CSV with the job's header."""
+    """The bytes of a chunk, seen as records of a CSV with the job's header.
+
+    `table` and `joined` are the CSV that is read; `data`, `cut` and `sent` are what was sent. Here
+    they are the same.
+    """
 
     def __init__(self, data: bytes, spec: JobSpec, *, rows: int) -> None:
         self.data = data
@@ -43,6 +47,10 @@ class ChunkRecords:
         structure = self._masked.translate(None, _all_but(b"\r\n" + self._delimiter))
         return structure in (expected, expected.removesuffix(line_end))
 
+    def table(self) -> bytes:
+        """All records of a sound chunk, as a CSV."""
+        return self.data
+
     @cached_property
     def _records(self) -> list[Record]:
         return list(csv_records.split(self.data, self._masked, self._delimiter))
@@ -59,6 +67,10 @@ class ChunkRecords:
 
     def joined(self, positions: Iterable[int]) -> bytes:
         """Only these records, as a CSV."""
+        return self.sent(positions)
+
+    def sent(self, positions: Iterable[int]) -> bytes:
+        """These records as they were sent."""
         records = (self._records[position] for position in positions)
         return b"".join(self.data[r.start : r.end] + b"\n" for r in records)
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.chunks import ChunkPlan, ChunkResult, RowError
-from shared.feature_counts import FeatureCounts
+from shared.feature_counts import NOTHING_SEEN, FeatureCounts
 from shared.job_store.leases import Lease
 from shared.jobs import JobSpec
 from shared.suspicion import Rows
@@ -38,11 +38,13 @@ class Slice:
         self._plan = plan
         self._predictor = predictor
         self._signature = predictor.manifest.signature
+        self._outputs = () if spec.validate_only else self._signature.outputs[spec.output]
         self._with_bins = with_bins
         self._reader = TableReader(data, plan, spec=spec, signature=self._signature)
 
     def score(self, *, check: Callable[[], object] = bool) -> ChunkResult:
-        """Parse, predict and render. The same rows and model give the same result.
+        """Parse, predict and render; of a validation all but predict. The same rows and model give
+        the same result.
 
         `check` is called between the steps of the search for rows that the model refuses.
         """
@@ -50,6 +52,8 @@ class Slice:
             table = self._reader.read()
         with self._timed("count"):
             counts = self._counts(table)
+        if self._spec.validate_only:
+            return self._result(table, table.positions, [], [], counts)
         with self._timed("predict"):
             prediction = self._predictor.predict(table.features, self._spec.output, check=check)
         refused = [
@@ -79,11 +83,15 @@ class Slice:
         return self._result(table, nowhere, [], refused, self._counts(table))
 
     def _counts(self, table: Table) -> FeatureCounts:
+        if self._spec.validate_only:
+            return NOTHING_SEEN
         self._read = table.read
         return self._predictor.feature_counter.count(table.read, with_bins=self._with_bins)
 
     def counts_of_each(self, rows: Sequence[int]) -> list[FeatureCounts]:
         """What the rows that were scored show, for each of several jobs with so many of them."""
+        if self._spec.validate_only:
+            return [NOTHING_SEEN] * len(rows)
         return self._predictor.feature_counter.count_each(self._read, rows)
 
     def _result(
@@ -98,7 +106,7 @@ class Slice:
         lines = result_lines(
             self._plan,
             carried=table.carried,
-            outputs=self._signature.outputs[self._spec.output],
+            outputs=self._outputs,
             predictions=list(columns),
             positions=positions,
             errors=errors,

@@ -24,6 +24,7 @@ from shared.signature import Dtype, Signature
 from worker import cells
 from worker.cells import Fault
 from worker.feature_counter import Cells
+from worker.json_records import JsonRecords
 from worker.records import ChunkRecords
 
 Positions = npt.NDArray[np.int64]
@@ -59,7 +60,8 @@ class TableReader:
     def __init__(
         self, data: bytes, plan: ChunkPlan, *, spec: JobSpec, signature: Signature
     ) -> None:
-        self._records = ChunkRecords(data, spec, rows=plan.rows)
+        records = JsonRecords if spec.input_format.is_json else ChunkRecords
+        self._records = records(data, spec, rows=plan.rows)
         self._plan = plan
         self._spec = spec
         self._signature = signature
@@ -69,9 +71,9 @@ class TableReader:
     def read(self) -> Table:
         """The table; a chunk gives the same one every time."""
         positions = np.arange(self._plan.rows, dtype=np.int64)
-        data = self._records.data
-        is_sound = self._records.are_sound()
-        if not is_sound:
+        if self._records.are_sound():
+            data = self._records.table()
+        else:
             positions = self._undamaged()
             data = self._records.joined(positions)
         carried = self._carried(data, positions)
@@ -107,10 +109,12 @@ class TableReader:
         return RejectedRows(
             rows=tuple(self._plan.row(position) for position in positions),
             lines=tuple(self._line(position) for position in positions),
-            records=self._records.joined(positions),
+            records=self._records.sent(positions),
         )
 
     def _line(self, position: int) -> int:
+        if not self._spec.input_format.has_lines:
+            return self._plan.row(position)
         return self._plan.line(position, self._records.line(position))
 
     # --- setting rows aside
@@ -220,8 +224,8 @@ class TableReader:
     ) -> pd.DataFrame:
         """Some columns of records without a header, by pandas' C parser.
 
-        `keep_missing`: whether empty cells and pandas' usual marks ("NA", "null", …) become
-        missing values; otherwise they stay the text they are.
+        `keep_missing`: whether empty cells and, in CSV, pandas' usual marks ("NA", "null", …)
+        become missing values; otherwise they stay the text they are.
         """
         if not data:
             return pd.DataFrame(columns=list(names)).astype(dtype)  # type: ignore[arg-type]
@@ -230,12 +234,14 @@ class TableReader:
         layout = _layout(self._spec.header, tuple(names))
         table: pd.DataFrame = pd.read_csv(
             io.BytesIO(data),
-            sep=self._spec.delimiter,
+            sep=self._spec.delimiter or ",",
             header=None,
             usecols=layout.positions,
             index_col=False,
             dtype=layout.by_position(dtype),
             na_filter=keep_missing,
+            keep_default_na=not self._spec.input_format.has_nulls,
+            na_values=[""] if self._spec.input_format.has_nulls else None,
             engine="c",
             encoding="utf-8",
             # In pieces, what is an error in a column would depend on the piece it is in.

@@ -7,7 +7,18 @@ from http import HTTPStatus
 from pydantic import BaseModel
 
 from api.contract.schemas import Schema, closed, list_of, reference
-from api.query import FeaturesQuery, JobListQuery, ResultsQuery, RetryOrder, RowErrorsQuery
+from api.event_stream import MEDIA_TYPE as EVENT_STREAM
+from api.query import (
+    DeliveriesQuery,
+    EventsQuery,
+    FeaturesQuery,
+    JobListQuery,
+    ResultsQuery,
+    RetryOrder,
+    RowErrorsQuery,
+    StatusQuery,
+)
+from api.input_formats import TABLE_TYPES
 from api.result_formats import ResultFormat
 from api.specification import PredictOptions, SubmitOptions
 from shared import errors
@@ -57,8 +68,11 @@ def _in_every_format(row: str) -> Content:
     return {**files, JSON: list_of(reference(row))}
 
 
+RECORD: Schema = {"type": "object"}
+
 TABLE: Content = {
-    CSV: TEXT_FILE,
+    **dict.fromkeys(TABLE_TYPES, TEXT_FILE),
+    JSON: {"anyOf": [list_of(RECORD) | {"minItems": 1}, RECORD]},
     "multipart/form-data": {
         "type": "object",
         "properties": {"file": {"type": "string", "contentMediaType": CSV}},
@@ -187,6 +201,37 @@ def _jobs() -> tuple[Operation, ...]:
             raises=(errors.InvalidParameterError, *OF_A_JOB),
         ),
         Operation(
+            method="get",
+            path="/jobs/{job_id}/deliveries",
+            tag="jobs",
+            name="readDeliveries",
+            summary="Tell whether the callback was told of the end",
+            query=DeliveriesQuery,
+            answers={
+                HTTPStatus.OK: Answer(
+                    summary="Deliveries", content={JSON: reference("Deliveries")}
+                ),
+            },
+            raises=(errors.InvalidParameterError, *OF_A_JOB),
+        ),
+        Operation(
+            method="get",
+            path="/jobs/{job_id}/events",
+            tag="jobs",
+            name="watchJob",
+            summary="Be told of a job's progress and end by server-sent events",
+            query=EventsQuery,
+            headers=("Last-Event-ID",),
+            answers={
+                HTTPStatus.OK: Answer(
+                    summary="Events `progress` and `completed`; the data of each is a Job",
+                    content={EVENT_STREAM: reference("JobEvent")},
+                ),
+                HTTPStatus.NO_CONTENT: Answer(summary="The last event was seen"),
+            },
+            raises=(errors.TooManyWaitingError, errors.InvalidParameterError, *OF_A_JOB),
+        ),
+        Operation(
             method="post",
             path="/jobs/{job_id}/cancel",
             tag="jobs",
@@ -312,6 +357,18 @@ def _health() -> tuple[Operation, ...]:
             },
             raises=(errors.StoreUnavailableError,),
             refuses={HTTPStatus.SERVICE_UNAVAILABLE: "no_live_worker"},
+        ),
+        Operation(
+            method="get",
+            path="/status",
+            tag="health",
+            name="showStatus",
+            summary="Show the queue, the workers and the store",
+            query=StatusQuery,
+            answers={
+                HTTPStatus.OK: Answer(summary="As they are", content={JSON: reference("Status")}),
+            },
+            raises=(errors.InvalidParameterError, errors.StoreUnavailableError),
         ),
     )
 

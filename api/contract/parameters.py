@@ -14,6 +14,8 @@ QUERY = {
     "deadline": "Seconds after its creation by which the job must have ended",
     "expires_in": "Seconds to keep the job after its end",
     "strict": "Whether columns that are no feature are refused",
+    "callback_url": "Where to tell of the job's end, as a webhook",
+    "validate_only": "Whether rows are checked and not scored",
     "status": "Only jobs of this status",
     "limit": "How many at most",
     "after": "Id of the last job of the page before",
@@ -37,6 +39,10 @@ SENT: dict[str, Schema] = {
     "Prefer": {
         "description": "`wait=N`: answer when the job has ended, or after N seconds (RFC 7240)",
         "schema": {"type": "string", "example": "wait=10"},
+    },
+    "Last-Event-ID": {
+        "description": "The `id` of the event that was seen last; an event is not sent again",
+        "schema": _TEXT,
     },
     "If-None-Match": {
         "description": "The `ETag` of the job as it is known; 304 if that is how it still is",

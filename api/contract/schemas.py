@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from api.serving import VersionState
-from shared.jobs import JOB_ID_PATTERN, JobErrorCode, JobStatus
+from shared.job_store.deliveries import DeliveryState
+from shared.job_store.stages import UNFINISHED_STATUSES
+from shared.jobs import JOB_ID_PATTERN, JobErrorCode, JobStatus, Lane
 from shared.manifest import ArtifactFormat, Ensemble
 from shared.signature import OutputKind, Signature
 
@@ -57,7 +59,9 @@ def components() -> dict[str, Schema]:
     return {
         "Job": _job(),
         "JobList": closed({"jobs": list_of(reference("Job")), "has_more": FLAG}),
+        "JobEvent": _job_event(),
         "Features": _features(),
+        "Deliveries": _deliveries(),
         "ResultRow": _result_row(),
         "RowError": _row_error(),
         "Model": _model(),
@@ -69,6 +73,7 @@ def components() -> dict[str, Schema]:
                 "workers": nullable(list_of(_capacity())),
             }
         ),
+        "Status": _status(),
         "Problem": problem(None),
         **_described_by(Signature),
         **_described_by(Ensemble),
@@ -95,7 +100,10 @@ def problem(codes: list[str] | None) -> Schema:
 
 
 def _job() -> Schema:
-    links = ("self", "results", "errors", "features", "cancel", "retry")
+    links = (
+        *("self", "results", "errors", "features", "events"),
+        *("deliveries", "cancel", "retry"),
+    )
     return closed(
         {
             "id": JOB_ID,
@@ -121,7 +129,21 @@ def _job() -> Schema:
             "error": nullable(closed({"code": {"enum": [*JobErrorCode]}, "detail": TEXT})),
             "warnings": list_of(TEXT),
             "retry_of": nullable(JOB_ID),
+            "validate_only": FLAG,
+            "callback_url": nullable(TEXT),
             "urls": closed(dict.fromkeys(links, PATH)),
+        }
+    )
+
+
+def _job_event() -> Schema:
+    """One of a stream, as those who read OpenAPI 3.1 take its schema."""
+    data = {"type": "string", "contentMediaType": "application/json"}
+    return closed(
+        {
+            "id": TEXT,
+            "event": {"enum": ["progress", "completed"]},
+            "data": data | {"contentSchema": reference("Job")},
         }
     )
 
@@ -138,6 +160,25 @@ def _features() -> Schema:
         }
     )
     return closed({"rows": COUNT, "features": list_of(feature)})
+
+
+def _deliveries() -> Schema:
+    attempt = closed(
+        {
+            "at": TIME,
+            "status": nullable({"type": "integer", "minimum": 100, "maximum": 999}),
+            "error": nullable(TEXT),
+            "duration_seconds": NUMBER,
+        }
+    )
+    return closed(
+        {
+            "state": {"enum": [*DeliveryState]},
+            "url": nullable(TEXT),
+            "attempts": list_of(attempt),
+            "next_attempt_at": nullable(TIME),
+        }
+    )
 
 
 def _result_row() -> Schema:
@@ -225,6 +266,31 @@ def _comparison() -> Schema:
 def _capacity() -> Schema:
     names = ("processes", "bulk_processes", "threads_per_process", "cores")
     return closed(dict.fromkeys(names, COUNT))
+
+
+def _status() -> Schema:
+    lane = closed({"jobs": COUNT, "running_chunks": COUNT})
+    worker = {"name": TEXT, "host": TEXT, "processes": COUNT, "bulk_processes": COUNT}
+    worker |= {"busy": COUNT, "threads_per_process": COUNT, "cores": COUNT}
+    worker |= {"last_heard_seconds": NUMBER, "is_live": FLAG}
+    return closed(
+        {
+            "queue": closed(
+                {
+                    **{of.value: lane for of in Lane},
+                    "waiting_rows": COUNT,
+                    "max_waiting_rows": COUNT,
+                    "rows_per_second": nullable(NUMBER),
+                    "oldest_waiting_seconds": nullable(NUMBER),
+                }
+            ),
+            "workers": list_of(closed(worker)),
+            "jobs": closed({status.value: COUNT for status in UNFINISHED_STATUSES}),
+            "redis": closed(
+                {"used_bytes": COUNT, "max_bytes": nullable(COUNT), "promised_bytes": COUNT}
+            ),
+        }
+    )
 
 
 def _described_by(model: type[BaseModel]) -> dict[str, Schema]:

@@ -1,11 +1,9 @@
 """`/jobs`: submit, list, look at, cancel, retry, delete."""
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
-from api.bodies import csv_blocks, json_text
+from api.bodies import Body, json_text, table_body
 from api.drift_report import compared, drift_warnings
 from api.query import (
     FeaturesQuery,
@@ -39,7 +37,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         options = parse_options(sent.query_string)
         with waiting_room.wait(sent) as wait:
             sent_by = sender(sent, wait)
-            submitted = submission.submit(options, csv_body(sent, submission), sent_by)
+            submitted = submission.submit(options, body_of(sent, submission), sent_by)
             return _created(submitted, wait)
 
     @routes.post("/jobs/<job_id>/retry")
@@ -101,10 +99,11 @@ def current_request() -> Request:
     return request._get_current_object()  # type: ignore[attr-defined, no-any-return]
 
 
-def csv_body(sent: Request, submission: Submission) -> Iterator[bytes]:
-    """The request's rows as blocks of CSV. Raises UnsupportedMediaTypeError, BodyTooLargeError."""
+def body_of(sent: Request, submission: Submission) -> Body:
+    """The table of a request. Raises UnsupportedMediaTypeError, BodyTooLargeError, and what a form
+    is refused with."""
     limit = submission.settings.max_body_bytes
-    return csv_blocks(sent.stream, sent.headers, limit_bytes=limit)
+    return table_body(sent.stream, sent.headers, limit_bytes=limit)
 
 
 def sender(sent: Request, wait: Wait) -> Sender:

@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from api.query import query_parser
 from api.result_formats import ResultFormat, liked_best
-from api.routes.jobs import accepted, csv_body, current_request, sender
+from api.routes.jobs import accepted, body_of, current_request, sender
 from api.routes.results import results_of
 from api.specification import PredictOptions
 from api.submission import Submission
@@ -29,7 +29,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
         wanted = options.format or liked_best(sent.headers.get("Accept"))
         with waiting_room.wait(sent, default=f"wait={WAIT_SECONDS}") as wait:
             sent_by = sender(sent, wait)
-            submitted = submission.submit(options, csv_body(sent, submission), sent_by)
+            submitted = submission.submit(options, body_of(sent, submission), sent_by)
             is_replayed = submitted.is_replayed
 
             def answer(seen: Seen) -> Response:

@@ -144,13 +144,13 @@ class JobIntake:
 
     def submit_all(self, jobs: Sequence[NewJob]) -> GroupOutcome:
         """Take in whole jobs in one step. A repeat after a lost answer changes nothing."""
-        known: dict[tuple[int, Lane, str, str], int] = {}
+        known: dict[tuple[int, Lane, str, str, str], int] = {}
         new_records: list[str | bytes | float] = []
         args: list[str | bytes | float] = []
         for job in jobs:
             terms, body = job.terms, job.body
             # Those of most jobs are alike, and each is sent once.
-            alike = (id(job.spec), terms.lane, terms.caller, terms.awaited_by)
+            alike = (id(job.spec), terms.lane, terms.caller, terms.awaited_by, terms.callback_url)
             if alike not in known:
                 known[alike] = len(known) + 1
                 record = self._new_record(job.spec, terms)

@@ -16,16 +16,25 @@
 | job:{id}:results      | hash    | n → result lines, CSV, no header     | job          | workers |
 | job:{id}:errors       | hash    | n → row errors, CSV without header   | job          | workers |
 | job:{id}:rejects      | hash    | n → failed rows as they were sent    | job          | workers |
+| job:{id}:deliveries   | hash    | claims → attempts begun to tell the  | job          | workers |
+|                       |         | end to the callback; n → an attempt, |              |         |
+|                       |         | JSON; next_at_ms, state              |              |         |
 | job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
 |                       |         | when the record is gone              | after        |         |
 | job:{id}:progress     | channel | one message at each commit and when  | –            | both    |
 |                       |         | the job ends                         |              |         |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
+| unfinished            | zset    | job that has not ended → its lane    | end          | both    |
+|                       |         | and status, see `stages.py`          |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
 | deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
 | uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
 |                       |         | API counts as dead (ms)              |              |         |
+| callbacks             | zset    | host of callbacks → when the next is | its jobs     | both    |
+|                       |         | due there (ms)                       |              |         |
+| callbacks:{host}      | zset    | ended job whose callback goes there  | its jobs     | both    |
+|                       |         | → when it is due (ms)                |              |         |
 | ready:{lane}          | list    | callers with jobs that have chunks   | sweep        | both    |
 |                       |         | to run, in the order of their turns  |              |         |
 | ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | sweep        | both    |
@@ -49,7 +58,8 @@
 |                       |         | rate; memory in use and the most     |              |         |
 | counters              | hash    | what happened how often              | stays        | workers |
 | speeds                | hash    | name/version, or that and            | a month      | workers |
-|                       |         | `/contributions` → rows/s, smoothed  |              |         |
+|                       |         | `/contributions` or `/validate_only` |              |         |
+|                       |         | → rows/s, smoothed                   |              |         |
 | models                | hash    | worker → what it makes of model      | sweep        | workers |
 |                       |         | versions, JSON                       |              |         |
 | opened:{worker}       | hash    | process → versions it has opened     | a minute     | workers |
@@ -69,14 +79,18 @@
 |                       |         |                                      | after        |         |
 
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
-the job's retention, counted anew at every change until the job has ended; "sweep" means that the
-sweep of the workers takes out what is over, "take" that who takes chunks does.
+the job's retention, counted anew at every change until the job has ended, "its jobs" that of the
+last of them to go; "sweep" means that the
+sweep of the workers takes out what is over, "take" that who takes chunks does, "end" that whatever
+ends or removes a job does.
 """
 
 JOBS = "jobs"
+UNFINISHED = "unfinished"
 EXPIRIES = "expiries"
 DEADLINES = "deadlines"
 UPLOADS = "uploads"
+CALLBACKS = "callbacks"
 WORKERS = "workers"
 SWEEP = "sweep"
 BACKLOG = "backlog"
@@ -98,6 +112,7 @@ JOB_KEY_SUFFIXES = (
     ":results",
     ":errors",
     ":rejects",
+    ":deliveries",
     ":tombstone",
     ":progress",
 )
@@ -105,9 +120,12 @@ JOB_KEY_SUFFIXES = (
 FOR_SCRIPTS = {
     "JOB_KEY": "job:{%s}%s",
     "JOBS": JOBS,
+    "UNFINISHED": UNFINISHED,
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
     "UPLOADS": UPLOADS,
+    "CALLBACKS": CALLBACKS,
+    "CALLBACKS_OF": "callbacks:%s",
     "READY": "ready:%s",
     "READY_JOBS": "ready:%s:%s",
     "WORKERS": WORKERS,
@@ -146,6 +164,10 @@ def input_of(job_id: str, chunk: int) -> str:
 
 def results(job_id: str) -> str:
     return _job_key(job_id, ":results")
+
+
+def deliveries(job_id: str) -> str:
+    return _job_key(job_id, ":deliveries")
 
 
 def progress(job_id: str) -> str:

@@ -10,6 +10,8 @@
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |
+| callback_url                   | create_job, submit_jobs: where the end is told to,   |
+|                                | if anywhere                                          |
 | expected_rows, expected_bytes  | create_job, append_chunk: rows, and memory that the  |
 |                                | body and its results take, which are expected        |
 |                                | beyond the chunks taken in                           |
@@ -64,6 +66,8 @@ def new_record(
     }
     if terms.awaited_by:
         fields["awaited_by"] = terms.awaited_by
+    if terms.callback_url:
+        fields["callback_url"] = terms.callback_url
     return [part for pair in fields.items() for part in pair]
 
 

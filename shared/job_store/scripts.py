@@ -13,7 +13,8 @@ from redis.exceptions import NoScriptError
 
 from shared.job_store import keys, records
 from shared.job_store.connection import translated_errors
-from shared.jobs import END_STATUSES, NEVER_TAKEN_IN
+from shared.job_store.stages import STAGES
+from shared.jobs import END_STATUSES, NEVER_TAKEN_IN, VALIDATION
 
 LEADING_ON = (
     # Looks for itself whether there is room, and frees the input where there is none.
@@ -27,6 +28,8 @@ LEADING_ON = (
     "return_chunk",
     "end_job",
     "delete_job",
+    "claim_delivery",
+    "settle_delivery",
     "beat",
     "leave",
     "sweep",
@@ -69,6 +72,9 @@ def _source(name: str) -> str:
     folder = resources.files("shared.job_store") / "lua"
     names = "".join(f"local {lua} = '{key}' " for lua, key in keys.FOR_SCRIPTS.items())
     sets = _set("ENDS", END_STATUSES) + _set("NEVER_TAKEN_IN", NEVER_TAKEN_IN)
+    sets += f"local VALIDATION = '{VALIDATION}' "
+    stages = ", ".join(f"['{lane} {status}'] = {n}" for (lane, status), n in STAGES.items())
+    sets += f"local STAGE = {{{stages}}} "
     told = ", ".join(f"'{field}'" for field in records.OF_JOB)
     preludes = ("_job", "_work", "_intake") if name in TAKING_IN else ("_job", "_work")
     before = "".join((folder / f"{part}.lua").read_text() for part in preludes)

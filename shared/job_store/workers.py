@@ -112,15 +112,9 @@ class WorkerRegistry:
         now_ms = seconds * 1000 + microseconds / 1000
         live = {}
         for name, told in found.items():
-            at_ms, *described = map(int, told.split())
+            at_ms, capacity = parse_worker(told)
             if now_ms - at_ms <= self._dead_after_seconds * 1000:
-                processes, bulk_processes, threads, cores = described
-                live[text(name)] = Capacity(
-                    processes=processes,
-                    bulk_processes=bulk_processes,
-                    threads_per_process=threads,
-                    cores=cores,
-                )
+                live[text(name)] = capacity
         return live
 
     def counters(self) -> dict[str, int]:
@@ -156,3 +150,14 @@ class WorkerRegistry:
         with translated_errors():
             value = self._redis.hget(keys.SPEEDS, model_version_id)
         return float(value) if value else None
+
+
+def parse_worker(told: bytes) -> tuple[int, Capacity]:
+    """When a worker was last heard of (ms), and what it scores with, as it is kept."""
+    at_ms, processes, bulk_processes, threads, cores = map(int, told.split())
+    return at_ms, Capacity(
+        processes=processes,
+        bulk_processes=bulk_processes,
+        threads_per_process=threads,
+        cores=cores,
+    )

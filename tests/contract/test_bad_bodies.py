@@ -135,7 +135,7 @@ def test_the_delimiter_the_caller_names_is_used(api: Api, delimiter: str) -> Non
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        ({"Content-Type": "application/json"}, ["Content-Type", "application/json", "text/csv"]),
+        ({"Content-Type": "application/xml"}, ["Content-Type", "application/xml", "text/csv"]),
         ({"Content-Type": ""}, ["Content-Type", "send text/csv"]),
         ({"Content-Type": "nonsense"}, ["nonsense", "multipart/form-data"]),
         ({"Content-Encoding": "br"}, ["Content-Encoding", "br", "send gzip"]),

@@ -52,7 +52,7 @@ def test_an_unknown_job_is_not_found(api: Api, method: str, suffix: str, job_id:
     assert_problem(answer, 404, "job_not_found", "no job", "GET /jobs")
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/jobs/", f"/jobs/{UNKNOWN_JOB}/nope", "/models/"])
+@pytest.mark.parametrize("path", ["/nope", "/jobs/", f"/jobs/{UNKNOWN_JOB}/nope", "/models/"])
 def test_an_unknown_route_is_not_found(api: Api, path: str) -> None:
     assert_problem(api.get(path), 404, "not_found", "not found", "check your spelling")
 

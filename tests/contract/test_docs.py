@@ -31,8 +31,9 @@ from shared.signature import Feature
 from shared.statistics import FeatureStatistics
 from tests.contract import documents
 from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
-from tests.live_stack import Api, live_stack
+from tests.live_stack import Api, free_port, live_stack
 from tests.onnx_graphs import exported, petrol_network
+from tests.receivers import SECRET
 
 NOT_RUN = ("make ", "git ", ". .venv/")
 """Commands of the docs that the stack of this test stands for."""
@@ -55,7 +56,14 @@ def workspace(run_directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(workspace: Path, run_directory: Path) -> Iterator[Api]:
-    with live_stack(run_directory / "docs", workspace / "models", is_measured=False) as api:
+    # As the page on webhooks has it started, but for the pauses.
+    settings = {
+        "webhook_secret": SECRET,
+        "webhook_allow_private": "true",
+        "webhook_retry_seconds": "1 1 1 1 1 1 1 1 1 1",
+    }
+    directory = run_directory / "docs"
+    with live_stack(directory, workspace / "models", is_measured=False, **settings) as api:
         yield api
 
 
@@ -147,6 +155,13 @@ def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, works
     assert_as_shown(performed)
 
 
+def test_the_script_of_the_http_reference_prints_what_it_shows(stack: Api, workspace: Path) -> None:
+    performed = list(perform(HTTP, stack=stack, cwd=workspace, not_run=(*NOT_RUN, "curl ")))
+
+    assert len(performed) == 1
+    assert_as_shown(performed)
+
+
 def assert_as_shown(performed: Iterable[tuple[str, str, str]]) -> None:
     checker = doctest.OutputChecker()
     for command, expected, printed in performed:
@@ -178,6 +193,22 @@ def test_a_network_is_exported_published_and_scored_as_its_page_shows(
     performed = list(perform(page, stack=stack, cwd=workspace, not_run=(*NOT_RUN, *absent)))
 
     assert len(performed) == 6 - len(absent)
+    assert_as_shown(performed)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not shutil.which("curl"), reason="the commands use curl")
+def test_a_webhook_is_received_as_its_page_shows(
+    stack: Api, workspace: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    text = (DOCS / "how-to/receive-a-webhook.md").read_text()
+    page.write_text(text.replace("9000", str(free_port())))
+    (workspace / "secret.txt").write_text(SECRET)
+
+    performed = list(perform(page, stack=stack, cwd=workspace, not_run=(*NOT_RUN, "echo whsec_")))
+
+    assert len(performed) == 4
     assert_as_shown(performed)
 
 
@@ -268,7 +299,7 @@ def test_every_field_of_the_job_object_is_in_the_reference() -> None:
 def test_every_redis_key_is_on_the_architecture_page() -> None:
     parts = {"READY": ("{lane}",), "READY_JOBS": ("{lane}", "{caller}"), "LEASES": ("{worker}",),
              "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
-             "IDEMPOTENCY": ("{key}",)}  # fmt: skip
+             "CALLBACKS_OF": ("{host}",), "IDEMPOTENCY": ("{key}",)}  # fmt: skip
     known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
     known |= {keys.ends("{api}"), keys.opened("{worker}"), keys.SERVING, keys.COMPARISONS}
     known |= {

@@ -57,10 +57,12 @@ def test_without_a_worker_jobs_are_taken_and_wait(workerless: Api) -> None:
     ("method", "path"),
     [
         ("GET", "/readyz"),
+        ("GET", "/status"),
         ("GET", "/jobs"),
         ("POST", "/jobs?model=line"),
         ("GET", f"/jobs/{UNKNOWN_JOB}"),
         ("GET", f"/jobs/{UNKNOWN_JOB}/results"),
+        ("GET", f"/jobs/{UNKNOWN_JOB}/events"),
         ("POST", f"/jobs/{UNKNOWN_JOB}/cancel"),
         ("POST", f"/jobs/{UNKNOWN_JOB}/retry"),
         ("DELETE", f"/jobs/{UNKNOWN_JOB}"),

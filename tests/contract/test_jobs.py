@@ -16,12 +16,12 @@ from tests.waiting import wait_until
 KEYS = {
     "": ["id", "status", "model", "input", "counts", "progress", "created_at", "started_at",
          "finished_at", "expires_at", "error", "warnings", "retry_of",
-         "urls"],
+         "validate_only", "callback_url", "urls"],
     "model": ["name", "version", "sha256"],
     "input": ["format", "bytes", "sha256"],
     "counts": ["total", "succeeded", "failed", "pending"],
     "progress": ["ratio", "rows_per_second", "eta_seconds", "chunks_done", "chunks_total"],
-    "urls": ["self", "results", "errors", "features", "cancel", "retry"],
+    "urls": ["self", "results", "errors", "features", "events", "deliveries", "cancel", "retry"],
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_the_job_object_has_these_members_in_this_order(api: Api) -> None:
     path = f"/jobs/{job['id']}"
     parts = {name: f"{path}/{name}" for name in KEYS["urls"][1:]}
     assert job["urls"] == {"self": path} | parts
-    assert job["retry_of"] is None
+    assert (job["retry_of"], job["validate_only"]) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_notebook_does_what_it_says(executed: dict[str, Any]) -> None:
     assert "<progress" in executed["handle"].outputs[0].data["text/html"]
     assert "48.0" in text_of(executed["results"])
     assert "not_a_number" in text_of(executed["errors"])
-    assert "missing_value" in text_of(executed["row-errors"])
+    assert "petrol_tax" in text_of(executed["row-errors"])
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:

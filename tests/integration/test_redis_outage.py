@@ -21,6 +21,7 @@ from tests.live_stack import (
     without_coverage,
     worker_process,
 )
+from tests.server_sent_events import events_of, watched
 from tests.waiting import wait_until
 
 
@@ -103,6 +104,24 @@ def test_who_follows_a_job_gets_all_rows_over_a_restart_of_redis(stack: Stack) -
         found = [*first, *lines]
     assert away.status_code == 503
     assert found == ["row,prediction,error", *(f"{n + 1},{n * 10}," for n in range(3_000))]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("stack", [True], indirect=True)
+def test_who_watches_a_job_sees_its_end_over_a_restart_of_redis(stack: Stack) -> None:
+    job = stack.submit_slow(3_000)
+    with watched(stack.api, job["urls"]["events"]) as answer:
+        events = events_of(answer)
+        first = next(events)
+
+        stack.kill_server()
+        away = stack.api.get(job["urls"]["events"])
+        stack.start_server(append_only=True)
+
+        *_, last = events
+    assert (away.status_code, away.json()["code"]) == (503, "store_unavailable")
+    assert (first.name, last.name) == ("progress", "completed")
+    assert last.job["counts"]["succeeded"] == 3_000
 
 
 @pytest.mark.timeout(180)

@@ -1,6 +1,7 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
--- from jobs.py. The clock is the server's, so API and workers on several machines agree about time.
-local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, TOMBSTONE, PROGRESS
+-- and the word VALIDATION from jobs.py, STAGE from stages.py. The clock is the server's, so API and workers on several
+-- machines agree about time.
+local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES, TOMBSTONE, PROGRESS
 -- What is known of the open job's record: false for a field that it has not. It is written back when
 -- another job is opened and at the script's end, so that many changes are one command.
 local FIELDS, IS_LOADED, CHANGED, RECORD_SECONDS, TERMS
@@ -47,7 +48,7 @@ local function open(id)
   forget_record()
   ID, RECORD, CHUNKS, RETURNED, PARTS = id, key, key .. ':chunks', key .. ':returned', key .. ':parts'
   RESULTS, ERRORS, REJECTS = key .. ':results', key .. ':errors', key .. ':rejects'
-  TOMBSTONE, PROGRESS = key .. ':tombstone', key .. ':progress'
+  DELIVERIES, TOMBSTONE, PROGRESS = key .. ':deliveries', key .. ':tombstone', key .. ':progress'
 end
 
 local function input(chunk)
@@ -73,13 +74,19 @@ local function get(field)
   return value or false
 end
 
+-- By job, the stage that it has come to, or false for one that has ended or is gone; written at the
+-- script's end.
+local STAGES = {}
+
 -- Write fields of the record, given as pairs of field and value.
 local function set(...)
-  local given = {...}
+  local given, status = {...}, nil
   for i = 1, #given, 2 do
     FIELDS[given[i]] = tostring(given[i + 1])
     CHANGED[given[i]] = true
+    if given[i] == 'status' then status = given[i + 1] end
   end
+  if status then STAGES[ID] = not ENDS[status] and STAGE[(get('lane') or '') .. ' ' .. status] end
 end
 
 local function unset(field)
@@ -146,9 +153,39 @@ local function free_inputs()
   end
 end
 
+-- Host, with its port, that the open job's callback goes to, and the line of those to be told there;
+-- nothing if the job has none.
+local function callback()
+  local url = get('callback_url')
+  if not url then return end
+  local host = string.match(url, '^%a+://([^/?]+)')
+  return host, string.format(CALLBACKS_OF, host)
+end
+
+-- Have the end of the job told: it is due at once. No line is kept longer than the jobs in it.
+local function call_back()
+  local host, line = callback()
+  if not host then return end
+  call('ZADD', line, NOW, ID)
+  call('ZADD', CALLBACKS, 'LT', NOW, host)
+  for _, key in ipairs({line, CALLBACKS}) do
+    call('EXPIRE', key, term('retention_seconds'), 'NX')
+    call('EXPIRE', key, term('retention_seconds'), 'GT')
+  end
+end
+
+-- Nothing more is to be told of the job.
+local function leave_callbacks()
+  local host, line = callback()
+  if not host then return end
+  call('ZREM', line, ID)
+  if call('EXISTS', line) == 0 then call('ZREM', CALLBACKS, host) end
+end
+
 local function free_all()
+  leave_callbacks()
   free_inputs()
-  call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS)
+  call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES)
   -- Or what was changed of it would be written back.
   forget_record()
 end
@@ -231,12 +268,27 @@ local function write_backlog()
   end
 end
 
--- Jobs and rows by model version, written at the script's end.
+local function write_stages()
+  local entered, left = {}, {}
+  for id, stage in pairs(STAGES) do
+    if stage then
+      entered[#entered + 1] = stage
+      entered[#entered + 1] = id
+    else
+      left[#left + 1] = id
+    end
+  end
+  if #entered > 0 then call('ZADD', UNFINISHED, unpack(entered)) end
+  if #left > 0 then call('ZREM', UNFINISHED, unpack(left)) end
+end
+
+-- Jobs and rows by model version, written at the script's end. Who only has rows checked uses none.
 local USED = {}
 
 local function count_use(what, number)
-  if number == 0 then return end
-  local field = (get('model') or '?') .. ' ' .. what
+  local model = get('model') or '?'
+  if number == 0 or string.match(model, '^[^/]+/[^/]+/(.*)$') == VALIDATION then return end
+  local field = model .. ' ' .. what
   USED[field] = (USED[field] or 0) + number
 end
 
@@ -279,6 +331,7 @@ end
 local function settle()
   write_back()
   write_backlog()
+  write_stages()
   write_usage()
   for channel, jobs in pairs(TOLD) do
     call('PUBLISH', channel, cjson.encode({string.format('%d', NOW), jobs}))
@@ -298,6 +351,7 @@ local function finish(status, code, detail)
   if number('failed') > 0 then keep(CHUNKS, RESULTS, ERRORS, REJECTS) else keep(CHUNKS, RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
+  call_back()
 end
 
 -- End the job if its whole input is here and scored.
@@ -318,6 +372,7 @@ end
 -- Forget all that is kept about the job outside of its own keys.
 local function forget()
   owe_nothing()
+  STAGES[ID] = false
   call('ZREM', JOBS, ID)
   call('ZREM', EXPIRIES, ID)
   call('ZREM', DEADLINES, ID)

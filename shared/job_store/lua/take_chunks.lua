@@ -21,7 +21,7 @@ local _, processes, most_bulk = parse_worker(seen)
 -- Open a job and read what is needed of its record.
 local function look_at(id)
   open(id)
-  fetch('status', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms')
+  fetch('status', 'lane', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms')
 end
 
 -- Open a job that has left its line; whether there is a chunk of it to run.

@@ -2,6 +2,7 @@
 
 from shared.chunks import RejectedRows
 from shared.job_store import keys
+from shared.job_store.deliveries import Attempt, Deliveries
 from shared.job_store.model_reports import Comparison, ModelReports, VersionReport
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from shared.suspicion import LossReason, Rows
@@ -16,7 +17,17 @@ def jobs_in_every_state(steps: JobSteps) -> list[str]:
         steps.run(failed=failed)
     failed = steps.create()
     steps.store.fail(failed, JobErrorCode.UPLOAD_INCOMPLETE, "Gone.")
-    return [*ended, failed, *open_jobs(steps)]
+    return [*ended, failed, told_of(steps), *open_jobs(steps)]
+
+
+def told_of(steps: JobSteps) -> str:
+    """An ended job whose callback did not listen the first time."""
+    job_id = steps.ended_with_callback()
+    deliveries = Deliveries(steps.redis)
+    delivery = deliveries.claim(seconds=10)
+    assert delivery is not None
+    deliveries.try_again(delivery, Attempt(at_ms=1, duration_seconds=1.0, status=500), seconds=60)
+    return job_id
 
 
 def open_jobs(steps: JobSteps) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from shared.feature_counts import FeatureCounts
 from shared.job_store import keys
-from shared.jobs import END_STATUSES, Lane
+from shared.job_store.stages import STAGES
+from shared.jobs import END_STATUSES, JobStatus, Lane
 from tests.integration.job_store.expectation import Expectation, ExpectedJob
 from tests.job_steps import JobSteps
 
@@ -13,7 +14,7 @@ from tests.job_steps import JobSteps
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     values: dict[str, Any]
-    """By key: texts by field, texts in order, or None for other types."""
+    """By key: texts by field, texts in order, scores by member, or None for other types."""
     lifetimes: dict[str, int]
     """Seconds by key; negative for none."""
 
@@ -30,6 +31,8 @@ class Snapshot:
                 pipe.hgetall(name)
             elif kind == b"list":
                 pipe.lrange(name, 0, -1)
+            elif kind == b"zset":
+                pipe.zrange(name, 0, -1, withscores=True)
             else:
                 pipe.exists(name)
         values = [_decoded(value) for value in pipe.execute()]
@@ -120,6 +123,14 @@ class Snapshot:
             }
             assert int(backlog.get(what, 0)) == sum(owed.values())
 
+    def check_unfinished(self, expected: Expectation) -> None:
+        """Whoever looks for the jobs of a stage finds them all."""
+        assert self.values.get(keys.UNFINISHED, {}) == {
+            job.id: STAGES[job.lane, JobStatus(self._of_job(job, "")["status"])]
+            for job in expected.jobs
+            if job.is_open
+        }
+
     def check_lines(self, expected: Expectation) -> None:
         """A job with chunks to run is in its caller's line, once, and the caller in the ring."""
         for lane in Lane:
@@ -147,4 +158,6 @@ def numbers(job: ExpectedJob) -> set[str]:
 def _decoded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name.decode(): text.decode() for name, text in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], list | tuple):
+        return {member.decode(): score for member, score in value}
     return [text.decode() for text in value] if isinstance(value, list) else None

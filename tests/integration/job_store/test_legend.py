@@ -9,7 +9,7 @@ from shared.job_store import keys, records, scripts
 from tests.integration.job_store.every_state import jobs_in_every_state
 from tests.job_steps import JobSteps
 
-WITHOUT_LIFETIME = ("sweep", "stays", "take")
+WITHOUT_LIFETIME = ("sweep", "stays", "take", "end")
 """Words of the legend for keys that are looked after and not left to a TTL."""
 
 
@@ -38,6 +38,7 @@ def general(key: str) -> str:
     key = re.sub(r"^ready:(small|bulk):.*$", "ready:{lane}:{caller}", key)
     key = re.sub(r"^ready:(small|bulk)$", "ready:{lane}", key)
     key = re.sub(r"^(job:\{id\}:input):\d+$", r"\1:{n}", key)
+    key = re.sub(r"^callbacks:.*$", "callbacks:{host}", key)
     key = re.sub(r"^leases:.*$", "leases:{worker}", key)
     key = re.sub(r"^opened:.*$", "opened:{worker}", key)
     key = re.sub(r"^bell:.*$", "bell:{worker process}", key)
@@ -115,6 +116,7 @@ def test_all_keys_of_a_job_share_one_hash_tag(steps: JobSteps) -> None:
             keys.chunks,
             keys.tombstone,
             keys.progress,
+            keys.deliveries,
         )
     } | {key.decode() for key in steps.redis.scan_iter("job:*")}
 

@@ -244,6 +244,16 @@ def test_contributions_are_counted_for_their_version_but_have_a_speed_of_their_o
     }
 
 
+def test_validations_are_no_use_of_a_version(reports: ModelReports, steps: JobSteps) -> None:
+    steps.submit(validate_only=True)
+    steps.submit_small(validate_only=True)
+    for failed in (1, 0):
+        steps.run(failed=failed)
+    steps.registry.record_speed("echo/1/validate_only", 1000.0)
+
+    assert reports.usage() == {}
+
+
 def test_what_a_version_was_used_for_outlasts_its_jobs(
     reports: ModelReports, steps: JobSteps
 ) -> None:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api import intake
-from api.intake import CsvIntake
+from api.bodies import Body
+from api.intake import CsvIntake, Limits
 from shared import csv_records
 from shared.chunks import ChunkPlan
 from shared.errors import (
@@ -24,6 +25,7 @@ from shared.errors import (
     TooManyRowsError,
     UnclosedQuoteError,
 )
+from shared.jobs import InputFormat
 from tests.csv_strategies import CsvFile, csv_files, read_by_pandas
 
 Chunks = list[tuple[ChunkPlan, bytes]]
@@ -39,13 +41,8 @@ def make_intake(
     max_rows: int = 10**6,
 ) -> CsvIntake:
     blocks = (body[at : at + block_bytes] for at in range(0, len(body), block_bytes))
-    return CsvIntake(
-        blocks,
-        delimiter=delimiter,
-        max_chunk_bytes=max_chunk_bytes,
-        max_record_bytes=max_record_bytes,
-        max_rows=max_rows,
-    )
+    limits = Limits(chunk_bytes=max_chunk_bytes, record_bytes=max_record_bytes, rows=max_rows)
+    return CsvIntake(Body(blocks, InputFormat.CSV), delimiter=delimiter, limits=limits)
 
 
 def header_of(body: bytes, **options: int | str) -> tuple[str, ...]:
@@ -238,13 +235,15 @@ def test_no_chunk_of_several_rows_is_larger_than_allowed() -> None:
 
 def test_the_checksum_is_of_all_that_was_read() -> None:
     body = b"\xef\xbb\xbfx\n\n1\n\n"
-    taken = make_intake(body, block_bytes=3)
+    received = Body(iter([body[:5], body[5:]]), InputFormat.CSV)
+    limits = Limits(chunk_bytes=100, record_bytes=100)
+    taken = CsvIntake(received, delimiter=",", limits=limits)
 
     taken.header(max_columns=1)
     list(taken.chunks(lambda: 1))
 
-    assert taken.sha256 == hashlib.sha256(body).hexdigest()
-    assert taken.input_bytes == len(body)
+    assert received.sha256 == hashlib.sha256(body).hexdigest()
+    assert received.input_bytes == len(body)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2, 3, 1000])

@@ -3,7 +3,7 @@
 import pytest
 
 from api.serving import Served
-from api.specification import KEPT_HEADER_CHARS, SubmitOptions, make_spec
+from api.specification import KEPT_HEADER_CHARS, InputColumns, SubmitOptions, make_spec
 from shared.errors import HeaderError
 from shared.jobs import JobSpec
 from shared.manifest import Manifest
@@ -14,7 +14,8 @@ from tests.factories import make_feature, make_manifest, make_signature
 
 def spec_of(manifest: Manifest, *header: str, retention: int = 60, **options: object) -> JobSpec:
     settings = Settings(retention_seconds=retention)
-    return make_spec(SubmitOptions(**options), Served(manifest=manifest), header, settings=settings)
+    served, columns = Served(manifest=manifest), InputColumns(names=header)
+    return make_spec(SubmitOptions(**options), served, columns, settings=settings)
 
 
 @pytest.mark.parametrize("header", [("x", "y"), ("x", "y" * KEPT_HEADER_CHARS)])
@@ -55,3 +56,19 @@ def test_a_header_that_does_not_fit_is_refused_every_time() -> None:
     for _ in range(2):
         with pytest.raises(HeaderError, match="'z' is missing"):
             spec_of(manifest, "x", "y")
+
+
+def test_a_validation_has_no_outputs_no_shadow_and_a_speed_of_its_own() -> None:
+    manifest = make_manifest()
+    shadow = make_manifest(version="2")
+    options = SubmitOptions(validate_only=True, key="x")
+
+    def spec(options: SubmitOptions) -> JobSpec:
+        served = Served(manifest=manifest, shadow=shadow)
+        return make_spec(options, served, ("x",), settings=Settings())
+
+    checked, scored = spec(options), spec(SubmitOptions(key="x"))
+
+    assert [column.name for column in checked.result_columns] == ["row", "x", "error"]
+    assert (checked.shadow_version, scored.shadow_version) == (None, "2")
+    assert len({checked.speed_id, scored.speed_id, checked.model_version_id}) == 2

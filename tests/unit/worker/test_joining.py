@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shared import csv_records
 from shared.chunks import ChunkResult
+from shared.feature_counts import NOTHING_SEEN
 from shared.job_store.leases import Holder, Lease
 from shared.jobs import Lane
 from shared.model_repository import ModelRepository
@@ -110,6 +111,20 @@ def test_sound_jobs_are_scored_by_one_call(fussy: Predictor) -> None:
         b"1,30,\n",
         b"1,40,\n2,50,\n3,60,\n",
     ]
+
+
+def test_validations_are_done_together_and_call_no_model(fussy: Predictor) -> None:
+    bodies = [b"1\n", b"-2\n-3\n", b"bad\n", b"4\n" * 700]
+    leases = [make_lease(body, validate_only=True) for body in bodies]
+    counting = CountingPredictor(fussy)
+
+    results = score_together(leases, counting)
+
+    assert counting.batches == []
+    assert [(r.succeeded, r.failed) for r in results] == [(1, 0), (2, 0), (0, 1), (700, 0)]
+    assert results[1].results == b"1,\n2,\n"
+    assert plain(results) == plain(alone(leases, fussy))
+    assert all(result.feature_counts == NOTHING_SEEN for result in results)
 
 
 def test_a_job_with_a_fault_leaves_most_others_together(fussy: Predictor) -> None:

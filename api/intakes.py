@@ -1,0 +1,36 @@
+"""What takes in a body, by its format."""
+
+from collections.abc import Sequence
+
+from api.bodies import Body
+from api.columnar_intake import ColumnarIntake
+from api.intake import CsvIntake, Limits
+from api.json_intake import JsonIntake, JsonLinesIntake
+from shared.jobs import InputFormat
+from shared.settings import Settings
+
+
+def make_intake(
+    body: Body,
+    *,
+    delimiter: str,
+    features: Sequence[str],
+    settings: Settings,
+    announced_bytes: int,
+) -> CsvIntake:
+    """An intake that has read nothing yet."""
+    limits = Limits(
+        chunk_bytes=settings.max_chunk_bytes,
+        record_bytes=settings.max_record_bytes,
+        rows=settings.max_rows,
+        body_bytes=settings.max_body_bytes,
+    )
+    if body.format is InputFormat.CSV:
+        return CsvIntake(body, delimiter=delimiter, limits=limits, announced_bytes=announced_bytes)
+    if body.format is InputFormat.NDJSON:
+        return JsonLinesIntake(body, limits=limits, announced_bytes=announced_bytes)
+    if body.format is InputFormat.JSON:
+        return JsonIntake(
+            body, limits=limits, features=features, max_json_bytes=settings.max_json_bytes
+        )
+    return ColumnarIntake(body, limits=limits, features=features, announced_bytes=announced_bytes)

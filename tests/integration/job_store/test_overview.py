@@ -1,0 +1,179 @@
+"""What people see who watch: jobs by lane and status, who works, and what there is still to do."""
+
+import pytest
+
+from shared.errors import StoreUnavailableError
+from shared.job_store import keys
+from shared.job_store.connection import connect
+from shared.job_store.overview import Overview, Overviews
+from shared.jobs import JobErrorCode, JobStatus, Lane
+from tests.integration.job_store.every_state import jobs_in_every_state
+from tests.job_steps import JobSteps
+
+
+def overview(steps: JobSteps) -> Overview:
+    return Overviews(steps.redis, dead_after_seconds=10).now()
+
+
+def jobs(steps: JobSteps) -> dict[tuple[str, str], int]:
+    """Those stages that have any."""
+    return {stage: count for stage, count in overview(steps).jobs.items() if count}
+
+
+# --- jobs
+
+
+def test_an_empty_store_has_nothing_to_show(steps: JobSteps) -> None:
+    found = overview(steps)
+
+    assert set(found.jobs.values()) == {0}
+    assert found.workers == []
+    assert (found.backlog.waiting_rows, found.backlog.promised_bytes) == (0, 0)
+    assert (found.backlog.rows_per_second, found.backlog.oldest_waiting_seconds) == (None, None)
+    assert found.used_bytes > 0
+
+
+def test_a_job_is_in_one_stage_until_it_ends(steps: JobSteps) -> None:
+    job_id = steps.create()
+    seen = [jobs(steps)]
+    steps.append(job_id)
+    steps.close(job_id)
+    seen.append(jobs(steps))
+    lease = steps.leased()
+    seen.append(jobs(steps))
+    steps.leases.give_back(lease)
+    seen.append(jobs(steps))
+    steps.run()
+    seen.append(jobs(steps))
+
+    assert seen == [
+        {(Lane.BULK, JobStatus.RECEIVING): 1},
+        {(Lane.BULK, JobStatus.QUEUED): 1},
+        {(Lane.BULK, JobStatus.RUNNING): 1},
+        {(Lane.BULK, JobStatus.RUNNING): 1},
+        {},
+    ]
+
+
+def test_small_jobs_are_counted_apart(steps: JobSteps) -> None:
+    for _ in range(3):
+        steps.submit_small()
+    steps.submit()
+    before = jobs(steps)
+    taken = steps.take_together(most_jobs=2)
+
+    assert before == {(Lane.SMALL, JobStatus.QUEUED): 3, (Lane.BULK, JobStatus.QUEUED): 1}
+    assert jobs(steps) == {
+        (Lane.SMALL, JobStatus.QUEUED): 1,
+        (Lane.SMALL, JobStatus.RUNNING): 2,
+        (Lane.BULK, JobStatus.QUEUED): 1,
+    }
+    assert overview(steps).running_chunks(Lane.SMALL) == len(taken.leases)
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail", "delete", "deadline", "expire", "vanish"])
+def test_a_job_that_is_over_in_any_way_is_counted_no_more(steps: JobSteps, end: str) -> None:
+    job_id = steps.submit(deadline_seconds=50)
+    steps.beat()
+    if end == "cancel":
+        steps.store.cancel(job_id)
+    elif end == "fail":
+        steps.store.fail(job_id, JobErrorCode.MODEL_LOAD_FAILED, "No.")
+    elif end == "delete":
+        steps.store.delete(job_id)
+    elif end == "deadline":
+        steps.make_due(keys.DEADLINES, job_id)
+    elif end == "expire":
+        steps.make_due(keys.EXPIRIES, job_id)
+    else:
+        steps.expire(job_id)
+    steps.sweep()
+
+    assert jobs(steps) == {}
+
+
+def test_what_is_counted_agrees_with_the_records(steps: JobSteps) -> None:
+    ids = jobs_in_every_state(steps)
+
+    open_jobs = [job for job in map(steps.store.get, ids) if not job.has_ended]
+    found = jobs(steps)
+    assert sum(found.values()) == len(open_jobs)
+    for status in {job.status for job in open_jobs}:
+        count = sum(found.get((lane, status), 0) for lane in Lane)
+        assert count == sum(job.status is status for job in open_jobs)
+
+
+# --- what is still to do
+
+
+def test_rows_wait_until_they_have_an_outcome(steps: JobSteps) -> None:
+    steps.submit(chunks=3)
+    before = overview(steps).backlog.waiting_rows
+    steps.run(failed=4)
+
+    assert (before, overview(steps).backlog.waiting_rows) == (30, 20)
+
+
+def test_the_oldest_job_that_nobody_has_begun_is_how_long_others_wait(steps: JobSteps) -> None:
+    first, second = steps.submit(), steps.submit_small()
+    for job_id, seconds in ((first, 500), (second, 100)):
+        steps.redis.hincrby(keys.record(job_id), "created_at_ms", -seconds * 1000)
+    before = overview(steps).backlog.oldest_waiting_seconds
+    steps.leased()
+    steps.leased(2)
+    third = steps.submit()
+    after = overview(steps).backlog.oldest_waiting_seconds
+    steps.store.delete(third)
+
+    assert before is not None
+    assert 500 <= before < 600
+    assert after is not None
+    assert after < 100
+    assert overview(steps).backlog.oldest_waiting_seconds is None
+
+
+def test_a_rate_is_shown_as_long_as_somebody_measures_it(steps: JobSteps) -> None:
+    steps.sweep()
+    measured = overview(steps).backlog.rows_per_second
+    steps.redis.hincrby(keys.BACKLOG, "sampled_at_ms", -11_000)
+
+    assert measured == 0.0
+    assert overview(steps).backlog.rows_per_second is None
+
+
+# --- workers
+
+
+def test_workers_are_shown_with_what_they_run(steps: JobSteps) -> None:
+    steps.beat("here/1", processes=3, bulk=2)
+    steps.beat("there/2", processes=2)
+    steps.silence("there/2", seconds=30)
+    steps.submit(chunks=2)
+    for _ in range(2):
+        steps.submit_small()
+    steps.take_together(1, worker="here/1")
+    steps.leased(2, worker="here/1")
+
+    here, there = overview(steps).workers
+    assert (here.name, here.host, here.is_live) == ("here/1", "here", True)
+    assert (here.capacity.processes, here.capacity.bulk_processes, here.busy) == (3, 2, 2)
+    assert sorted(here.running) == [(1, Lane.SMALL), (1, Lane.SMALL), (2, Lane.BULK)]
+    assert here.last_heard_seconds < 10
+    assert (there.name, there.is_live, there.busy) == ("there/2", False, 0)
+    assert 30 <= there.last_heard_seconds < 60
+
+
+def test_what_a_vanished_worker_held_is_not_running(steps: JobSteps) -> None:
+    steps.submit()
+    steps.leased()
+    before = overview(steps).running_chunks(Lane.BULK)
+    steps.silence()
+
+    assert (before, overview(steps).running_chunks(Lane.BULK)) == (1, 0)
+
+
+def test_without_the_store_there_is_nothing_to_see() -> None:
+    overviews = Overviews(connect("unix:///nowhere"), dead_after_seconds=10)
+
+    with pytest.raises(StoreUnavailableError):
+        overviews.now()

@@ -1,0 +1,46 @@
+"""Settings that are more than a number or a word."""
+
+import base64
+
+import pytest
+from pydantic import ValidationError
+
+from shared.settings import Settings
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(range(64))).decode()
+
+
+def test_secrets_of_webhooks_are_split_and_never_shown() -> None:
+    settings = Settings(webhook_secret=f" {SECRET}  {OTHER.rstrip('=')}")
+
+    assert settings.webhook_secrets == (SECRET, OTHER.rstrip("="))
+    assert SECRET not in repr(settings)
+    assert Settings().webhook_secrets == ()
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        SECRET.removeprefix("whsec_"),
+        "whsec_",
+        "whsec_c2hvcnQ=",
+        "whsec_" + "A" * 33,
+        "whsec_" + "*" * 32,
+        "whsec_" + "A" * 128,
+        f"{SECRET} x",
+    ],
+)
+def test_a_secret_that_could_not_sign_is_refused_without_showing_it(secret: str) -> None:
+    with pytest.raises(ValidationError, match="webhook_secret") as caught:
+        Settings(webhook_secret=secret)
+
+    assert "input_value" not in str(caught.value)
+
+
+def test_pauses_are_numbers_of_seconds() -> None:
+    assert Settings(webhook_retry_seconds="0.5 2").webhook_pauses == (0.5, 2)
+    assert Settings(webhook_retry_seconds=" ").webhook_pauses == ()
+    assert len(Settings().webhook_pauses) == 9
+    with pytest.raises(ValidationError):
+        Settings(webhook_retry_seconds="5, 10")
