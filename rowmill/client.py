@@ -22,6 +22,7 @@ from rowmill.jobs import job_from_json
 from rowmill.models import Model, model_from_json
 from rowmill.polling import PATIENCE_SECONDS, Clock, OnProgress
 from rowmill.served import wait_until_served
+from rowmill.service import Service, service_from_json
 from rowmill.submission import JobOptions, SubmitOptions, body_of, headers_of, key_header, query_of
 from rowmill.transport import Transport
 from rowmill.uploads import OnSent, Source
@@ -122,6 +123,10 @@ class Client(JobCalls):
         """One model with its versions and signature. Raises `ProblemError` if there is none."""
         answer = self._transport.fetch("GET", f"/models/{quote(name, safe='')}")
         return parsed(answer, model_from_json)
+
+    def service(self) -> Service:
+        """What the server does at this moment: queue, workers, jobs."""
+        return parsed(self._transport.fetch("GET", "/status"), service_from_json)
 
     def wait_until_served(self, reference: str, *, timeout: float = math.inf) -> Model:
         """The model, once jobs get the version that a name, name@alias or name:version means.

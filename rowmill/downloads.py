@@ -27,10 +27,10 @@ def save(blocks: Iterable[bytes], path: str | os.PathLike[str]) -> None:
 
 
 def write(blocks: Iterable[bytes], file: BinaryIO) -> None:
-    """Writes all blocks to an open file."""
+    """Writes all blocks to an open file, each as it comes: somebody may be watching."""
     for block in blocks:
         file.write(block)
-    file.flush()
+        file.flush()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ RowmillError
 Each writes its own message: what happened, to what, and what to do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rowmill.jobs import Job, JobStatus
 
@@ -83,11 +83,20 @@ class JobFailedError(RowmillError):
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        super().__init__(
-            f"Job {job.id} was cancelled; 'rowmill results {job.id}' has its finished rows."
+        told = (
+            f"Job {job.id} was cancelled."
             if job.status is JobStatus.CANCELLED
-            else f"Job {job.id} failed: {job.error_detail} See 'rowmill errors {job.id}'."
+            else f"Job {job.id} failed: {job.error_detail}"
         )
+        super().__init__(" ".join([told, *_remains(job)]))
+
+
+def _remains(job: Job) -> Iterator[str]:
+    """What there is to see of a job that did not go through."""
+    if job.failed:
+        yield f"See 'rowmill errors {job.id}'."
+    if job.succeeded:
+        yield f"'rowmill results {job.id}' has its finished rows."
 
 
 class WaitTimeoutError(RowmillError, TimeoutError):

@@ -1,11 +1,21 @@
 """Error class → exit code and the one line that a person reads."""
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
-from rowmill.errors import InvalidUrlError, RowmillError, SourceError, TransportError
+from rowmill.errors import (
+    InvalidApiKeyError,
+    InvalidUrlError,
+    RowmillError,
+    SourceError,
+    TransportError,
+)
 
 
 class ExitCode(IntEnum):
@@ -19,21 +29,59 @@ class ExitCode(IntEnum):
 
 
 class FailingGroup(click.Group):
-    """A group whose commands may raise the client's errors; each becomes one line."""
+    """A group whose commands may raise the client's errors; each becomes one line.
+
+    So does wrong usage, for which click has four.
+    """
+
+    # `Any`, as click declares it: settings of the context.
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        with _one_line_usage():
+            return super().make_context(*arguments, **settings)
 
     # `Any`, as click declares it: whatever the command's function returns.
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _one_line_usage():
+                return super().invoke(ctx)
         except RowmillError as error:
-            click.echo("Error: " + " ".join(str(error).split()), err=True)
-            raise click.exceptions.Exit(_exit_code(error)) from error
+            click.echo(f"Error: {one_line(error)}", err=True)
+            raise click.exceptions.Exit(exit_code_of(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # the reader of a pipe has gone: click ends the process without a word
+            click.echo(f"Error: {error.strerror or error}: {error.filename or '?'}.", err=True)
+            raise click.exceptions.Exit(ExitCode.FAILED) from error
 
 
-def _exit_code(error: RowmillError) -> ExitCode:
+class WrongUsageError(click.ClickException):
+    """A `click.UsageError` that is shown in one line."""
+
+    exit_code = ExitCode.USAGE
+
+
+@contextmanager
+def _one_line_usage() -> Iterator[None]:
+    try:
+        yield
+    except NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "rowmill"
+        said = " ".join(error.format_message().split())
+        raise WrongUsageError(f"{said} See '{command} --help'.") from error
+
+
+def one_line(error: RowmillError) -> str:
+    """What the error says, without line ends."""
+    return " ".join(str(error).split())
+
+
+def exit_code_of(error: RowmillError) -> ExitCode:
+    """What the process says when a command ends with this error."""
     if isinstance(error, TransportError):
         return ExitCode.NO_SERVER
-    is_usage = isinstance(error, (InvalidUrlError, SourceError))
+    is_usage = isinstance(error, (InvalidUrlError, InvalidApiKeyError, SourceError))
     return ExitCode.USAGE if is_usage else ExitCode.FAILED

@@ -8,14 +8,20 @@ from typing import BinaryIO, TypeVar
 
 import click
 
+from rowmill.client import DEFAULT_URL, Client
+from rowmill.completion import job_ids, model_names
 from rowmill.downloads import save, write
 from rowmill.errors import OutputError
-from rowmill.formats import MEDIA_TYPES, Format
+from rowmill.formats import MEDIA_TYPES, Format, format_of
+from rowmill.input_files import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
-STANDARD_STREAM = "-"
-"""Stands for stdin or stdout where a path is asked for."""
+
+def client_of(context: click.Context) -> Client:
+    """A client of the server that the command was given, for a thread of its own."""
+    given = context.find_root().params
+    return Client(given["url"] or DEFAULT_URL, api_key=given["api_key"])
 
 
 def checked_target(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -40,28 +46,56 @@ format_option = click.option(
     type=click.Choice(list(MEDIA_TYPES)),
     help="Without it by the name of the -o file, or csv.",
 )
-json_option = click.option("--json", "is_json", is_flag=True, help="The server's JSON instead.")
-job_argument = click.argument("job_id", metavar="ID")
+json_option = click.option("--json", "is_json", is_flag=True, help="JSON, for programs, instead.")
+quiet_option = click.option(
+    "-q", "--quiet", "is_quiet", is_flag=True, help="Say nothing on stderr but errors."
+)
+job_argument = click.argument("job_id", metavar="ID", shell_complete=job_ids)
+model_option = click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=model_names,
+    help="NAME, NAME:VERSION or NAME@ALIAS.",
+)
 
 
 def submit_options(command: Command) -> Command:
-    """Adds FILE and what a job may be asked to do, by the names of `SubmitOptions`."""
-    path = click.Path(exists=True, dir_okay=False, allow_dash=True)
+    """Adds what a job may be asked to do, by the names of `SubmitOptions`."""
     additions = (
-        click.argument("source", metavar="FILE", type=path),
-        click.option("-m", "--model", help="NAME or NAME:VERSION."),
-        click.option("--output", metavar="KIND", help="predict or predict_proba."),
+        model_option,
+        click.option(
+            "--output",
+            metavar="KIND",
+            help="predict, predict_proba, decision_function, transform or contributions.",
+        ),
         click.option("--join", flag_value="input", help="Add the input columns to the results."),
         click.option("--key", metavar="COLUMN", help="Carry one input column into the results."),
+        click.option(
+            "--input-format",
+            type=click.Choice(list(MEDIA_TYPES)),
+            help="What the input is. Without it by the file's name, or csv.",
+        ),
         click.option(
             "--delimiter",
             metavar="CHAR",
             callback=lambda _context, _option, value: "\t" if value == "tab" else value,
             help="One of , ; | or 'tab'.",
         ),
-        click.option("--error-threshold", type=int, metavar="N", help="Rows that may fail."),
+        click.option(
+            "--error-threshold", type=int, metavar="N", help="Rows that may fail; -1 is any number."
+        ),
+        click.option(
+            "--deadline", type=int, metavar="SECONDS", help="When the job must have ended."
+        ),
         click.option("--expires-in", type=int, metavar="SECONDS", help="How long to keep it."),
         click.option("--strict", is_flag=True, default=None, help="Refuse unknown columns."),
+        click.option(
+            "--validate-only",
+            is_flag=True,
+            default=None,
+            help="Score nothing; only find the rows that would fail.",
+        ),
     )
     for add in reversed(additions):
         command = add(command)
@@ -73,9 +107,16 @@ def input_of(source: str) -> Path | BinaryIO:
     return sys.stdin.buffer if source == STANDARD_STREAM else Path(source)
 
 
+def input_bytes(source: str) -> int | None:
+    """How large the file is; `None` for a stream."""
+    path = Path(source)
+    is_stream = source == STANDARD_STREAM or not path.is_file()
+    return None if is_stream else path.stat().st_size
+
+
 def format_for(asked: Format | None, target: str) -> Format:
     """The format asked for, else the one the target's name promises."""
-    return asked or ("ndjson" if target.endswith((".ndjson", ".jsonl")) else "csv")
+    return asked or format_of(target) or "csv"
 
 
 def write_to(blocks: Iterable[bytes], target: str) -> None:
@@ -92,5 +133,5 @@ def write_to(blocks: Iterable[bytes], target: str) -> None:
 
 
 def show(document: Mapping[str, object], text: str, *, is_json: bool) -> None:
-    """Prints the server's document for programs, or the text for people."""
+    """Prints the document for programs, or the text for people."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False) if is_json else text)

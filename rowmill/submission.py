@@ -25,6 +25,7 @@ class JobOptions(TypedDict, total=False):
     deadline: int | None
     expires_in: int | None
     strict: bool | None
+    validate_only: bool | None
     callback_url: str | None
 
 

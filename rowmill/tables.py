@@ -63,11 +63,26 @@ def job_summary(job: Job) -> str:
     """Like `Scored 993 of 1,000 rows in 1.2 s with petrol:1; 7 failed, see …`."""
     took = "" if job.duration_seconds is None else f" in {duration_text(job.duration_seconds)}"
     if not job.failed:
-        return f"Scored {job.succeeded:,} rows{took} with {job.model}."
+        return f"Scored {counted(job.succeeded, 'row')}{took} with {job.model}."
     return (
-        f"Scored {job.succeeded:,} of {job.total:,} rows{took} with {job.model};"
+        f"Scored {job.succeeded:,} of {counted(job.total, 'row')}{took} with {job.model};"
         f" {job.failed:,} failed, see 'rowmill errors {job.id}'."
     )
+
+
+def validation_summary(job: Job) -> str:
+    """Like `993 of 1,000 rows would be scored with petrol:1; 7 would fail.`."""
+    if not job.failed:
+        return f"{job.succeeded:,} of {counted(job.total, 'row')} would be scored with {job.model}."
+    return (
+        f"{job.succeeded:,} of {counted(job.total, 'row')} would be scored with {job.model};"
+        f" {job.failed:,} would fail."
+    )
+
+
+def counted(count: int, what: str) -> str:
+    """Like `1 row` or `1,000 rows`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def duration_text(seconds: float) -> str:

@@ -69,7 +69,7 @@ class Transport:
             params=query,
             headers=headers,
             stream=True,
-            timeout=(CONNECT_TIMEOUT_SECONDS, read_timeout),
+            timeout=(self._connect_seconds, read_timeout),
         )
         check_has_an_end(answer)
         return self._blocks(answer)
@@ -103,13 +103,17 @@ class Transport:
     def _request(
         self, session: requests.Session, method: str, path: str, **options: Any
     ) -> requests.Response:
-        options.setdefault("timeout", (CONNECT_TIMEOUT_SECONDS, self.timeout_seconds))
+        options.setdefault("timeout", (self._connect_seconds, self.timeout_seconds))
         with self._named_errors():
             url = self._base_url + path
             answer = session.request(method, url, allow_redirects=False, **options)
             self.has_reached_server = True
             check(answer)
         return answer
+
+    @property
+    def _connect_seconds(self) -> float:
+        return min(CONNECT_TIMEOUT_SECONDS, self.timeout_seconds)
 
     def _blocks(self, answer: requests.Response) -> Iterator[bytes]:
         with answer, self._named_errors():

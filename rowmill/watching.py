@@ -24,7 +24,7 @@ def watched(progress: bool | OnProgress) -> Iterator[OnProgress]:
         from rowmill.progress_bar import ProgressBar
 
         with ProgressBar() as bar:
-            yield bar.seen
+            yield bar.track().seen
 
 
 class NotebookBar:

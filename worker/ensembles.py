@@ -17,8 +17,8 @@ from worker import cells, outputs
 from worker.ensemble_model import EnsembleModel
 from worker.ensemble_signature import merged_signature, merged_statistics
 from worker.model_loader import ModelLoader
-from worker.publishing import own_repository
 from worker.reasons import first_line
+from worker.repository_home import own_repository
 
 MAX_MODELS = 20
 """Fitted models that one ensemble may open, those of ensembles in it included: a process holds all

@@ -22,6 +22,7 @@ from shared.signature import OutputKind, Signature
 from worker.contributions import contribution_columns, learn_contributions
 from worker.fingerprint import fingerprint
 from worker.onnx_model import OnnxModel
+from worker.repository_home import own_repository
 from worker.signature_learning import learn_signature
 from worker.training_statistics import learn_statistics
 
@@ -122,17 +123,6 @@ def _stamped(artifact: Artifact, name: str) -> Artifact:
     if not key:
         return artifact
     return artifact.model_copy(update={"stamp": stamp_of(name, artifact, key=key)})
-
-
-def own_repository() -> Path:
-    """The model repository that the workers of these settings serve."""
-    path = Settings().models_dir
-    if not path.is_dir():
-        raise PublishError(
-            f"There is no model repository at {path.absolute()}; run this from the root of the "
-            "project, set ROWMILL_MODELS_DIR or name it (--repository, repository=)."
-        )
-    return path
 
 
 def _write(

@@ -2,20 +2,23 @@
 
 The command line knows them by their entry points (`rowmill.models` in `pyproject.toml`): it speaks
 HTTP and imports nothing of what they need. Exit codes: 0 good, 1 failed, 2 wrong usage.
+
+scikit-learn takes two seconds to import, so it is imported only by the commands that open models.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shared.aliases import Alias, Aliases
 from shared.errors import AliasError, ManifestError
 from shared.job_store.model_reports import VersionReport
-from shared.manifest import ArtifactFormat, Manifest
+from shared.manifest import VERSION_PATTERN, ArtifactFormat, Manifest
 from shared.model_repository import ModelRepository, Reference
 from shared.repository_editor import RepositoryEditor
 from shared.settings import Settings
@@ -27,11 +30,10 @@ from worker.command_options import (
     repository_option,
 )
 from worker.command_output import one_line_errors, show
-from worker.model_files import read_estimator, read_sample
-from worker.model_loader import ModelLoader
-from worker.model_trial import failure, try_apart, try_version
-from worker.publishing import own_repository
-from worker.publishing import publish as publish_estimator
+from worker.repository_home import own_repository
+
+if TYPE_CHECKING:
+    from worker.model_loader import ModelLoader
 
 
 @click.command()
@@ -98,6 +100,9 @@ def publish(
     the sample that the model does not know are left out. Publishing the same model once more
     changes nothing.
     """
+    from worker.model_files import read_estimator, read_sample
+    from worker.publishing import publish as publish_estimator
+
     with one_line_errors(), _modules_of_this_directory():
         home = _repository(repository)
         before = home.versions(name)
@@ -177,8 +182,10 @@ def alias(
     rowmill models alias churn canary 2 --weight 0.05   gets five of a hundred jobs
     rowmill models alias churn canary --remove
     """
-    if is_removed == (version is not None) or (is_removed and (shadow or weight is not None)):
-        raise click.UsageError("Give a VERSION, or --remove without one.")
+    if is_removed == (version is not None):
+        raise click.UsageError("Give a VERSION to point to, or --remove without one.")
+    if is_removed and (shadow or weight is not None):
+        raise click.UsageError("--remove takes neither --weight nor --shadow.")
     target = None if version is None else _alias(version, weight=weight, shadow=shadow)
     with one_line_errors():
         found = _repository(repository)
@@ -197,11 +204,15 @@ def _warn_of_unreadable(repository: ModelRepository, name: str) -> None:
 
 
 def _alias(version: str, *, weight: float | None, shadow: bool) -> Alias:
-    try:
-        return Alias(version=version, weight=weight, shadow=shadow)
-    except ValueError as error:
-        message = "VERSION is a number, --weight is above 0 and at most 1, a --shadow has none."
-        raise click.UsageError(message) from error
+    if not re.fullmatch(VERSION_PATTERN, version):
+        raise click.UsageError(f"VERSION '{version}' is no number; write it like 3.")
+    if weight is not None and not 0 < weight <= 1:
+        raise click.UsageError(
+            f"--weight {weight:g} is no share; it is above 0 and at most 1, as 0.3 for 30 %."
+        )
+    if shadow and weight is not None:
+        raise click.UsageError("A --shadow answers no job, so it has no --weight; leave one out.")
+    return Alias(version=version, weight=weight, shadow=shadow)
 
 
 def _alias_line(name: str, alias: str, target: Alias) -> tuple[str, ...]:
@@ -221,6 +232,8 @@ def verify(*, references: Sequence[str], repository: Path | None, is_json: bool)
     REFERENCES are name, name@alias or name:version. Each is opened in a process of its own, as
     workers do. Exit code 1 if one of them can't serve.
     """
+    from worker.model_loader import ModelLoader
+
     with one_line_errors(), _modules_of_this_directory():
         settings, found = Settings(), _repository(repository)
         wanted = [_version(found, text) for text in references] or list(_all_versions(found))
@@ -236,7 +249,9 @@ def verify(*, references: Sequence[str], repository: Path | None, is_json: bool)
         raise click.exceptions.Exit(1)
 
 
-def _verified(loader: ModelLoader, name: str, version: str, *, seconds: float) -> VersionReport:
+def _verified(loader: "ModelLoader", name: str, version: str, *, seconds: float) -> VersionReport:
+    from worker.model_trial import failure, try_apart, try_version
+
     def attempt(manifest: Manifest) -> VersionReport:
         return try_version(loader, manifest)
 

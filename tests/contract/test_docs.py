@@ -145,6 +145,7 @@ def perform(
         "how-to/roll-out-a-version.md",
         "how-to/combine-models.md",
         "how-to/use-the-python-client.md",
+        "reference/cli.md",
     ],
 )
 def test_the_commands_of_a_page_print_what_it_shows(page: str, stack: Api, workspace: Path) -> None:

@@ -2,13 +2,8 @@
 
 import gzip
 import json
-import os
-import pty
 import re
 import socket
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -16,37 +11,14 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from tests.command_line import Run, in_a_terminal, runner
 from tests.live_stack import Api
-
-ROWMILL = Path(sys.executable).with_name("rowmill")
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(url: str) -> dict[str, str]:
-    """Of a terminal that is wide enough to show the whole progress bar."""
-    return os.environ | {"ROWMILL_URL": url, "NO_PROXY": "*", "TERM": "xterm", "COLUMNS": "150"}
 
 
 @pytest.fixture
 def run(api: Api, tmp_path: Path) -> Run:
     """Runs the command to its end in a directory of its own."""
-
-    def run(
-        *arguments: str, stdin: str = "", url: str = api.url
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ROWMILL, *arguments],
-            cwd=tmp_path,
-            env=environment(url),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+    return runner(api.url, tmp_path)
 
 
 @pytest.fixture
@@ -184,6 +156,91 @@ def test_results_and_errors_come_again_in_the_format_of_the_files_name(
     assert (error["row"], error["column"], error["code"]) == (2, "x", "not_a_number")
 
 
+def test_results_come_in_parts(run: Run) -> None:
+    job_id = run("submit", "-", "-m", "echo", stdin="x\n1\n2\n3\n4\n").stdout.strip()
+    run("status", job_id, "--wait")
+
+    done = run("results", job_id, "--offset", "1", "--limit", "2")
+
+    assert done.stdout == "row,prediction,error\n2,20,\n3,30,\n"
+
+
+def test_followed_results_come_while_others_are_scored(api: Api, run: Run, tmp_path: Path) -> None:
+    body = "x\n" + "1\n" * 5_000
+    job_id = run("submit", "-", "-m", "slow", stdin=body).stdout.strip()
+
+    terminal = in_a_terminal("results", job_id, "--follow", url=api.url, directory=tmp_path)
+    terminal.shows("\n1,10,")
+    status = api.get(f"/jobs/{job_id}").json()["status"]
+
+    assert terminal.end() == 0
+    assert status == "running"
+    assert "\n5000,10," in terminal.shown
+    assert "Scored 5,000 rows" in terminal.shown
+
+
+def test_followed_results_end_with_the_exit_code_of_the_job(run: Run) -> None:
+    part, none = (
+        run("submit", "-", "-m", "fussy", stdin=body).stdout.strip()
+        for body in ("x\n1\n-1\n", "x\n-1\n")
+    )
+
+    some_failed, all_failed = run("results", part, "--follow"), run("results", none, "--follow")
+
+    assert (some_failed.returncode, all_failed.returncode) == (3, 1)
+    assert len(some_failed.stdout.splitlines()) == 3
+    assert re.fullmatch(f"Error: Job {none} failed: .*'rowmill errors .*\n", all_failed.stderr)
+
+
+def test_retry_prints_the_new_jobs_id_and_waits_if_asked(run: Run, job_id: str) -> None:
+    at_once = run("retry", job_id)
+    waited = run("retry", job_id, "--model", "echo", "--wait", "--json")
+
+    child = at_once.stdout.strip()
+    assert at_once.returncode == 0
+    assert json.loads(run("status", child, "--json").stdout)["retry_of"] == job_id
+    assert waited.returncode == 1  # the only row is bad for this model, too
+    assert "failed" in waited.stderr
+
+
+def test_a_job_without_failed_rows_has_nothing_to_retry(run: Run) -> None:
+    job_id = run("submit", "-", "-m", "echo", stdin="x\n1\n").stdout.strip()
+    run("status", job_id, "--wait")
+
+    done = run("retry", job_id)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("Error: Job .* has no failed row.*\n", done.stderr)
+
+
+def test_a_deleted_job_is_gone(run: Run, job_id: str) -> None:
+    assert run("delete", job_id).stdout == f"deleted {job_id}\n"
+
+    assert "is deleted" in run("status", job_id).stderr
+
+
+def test_shells_complete_models_and_jobs_of_the_server_and_nothing_without_one(
+    run: Run, job_id: str
+) -> None:
+    def completed(line: str, **variables: str) -> tuple[str, str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        done = run(_ROWMILL_COMPLETE="bash_complete", **words, **variables)
+        return done.stdout, done.stderr
+
+    assert completed("rowmill predict -m ec") == ("plain,echo\n", "")
+    assert f"plain,{job_id}\n" in completed("rowmill status job_")[0]
+    assert "plain,retry\n" in completed("rowmill re")[0]
+    assert completed("rowmill predict -m ec", ROWMILL_URL="http://127.0.0.1:1") == ("\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(run: Run, shell: str) -> None:
+    done = run("completion", shell)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"_ROWMILL_COMPLETE={shell}_complete" in done.stdout
+
+
 def test_a_job_that_is_not_known_is_told(run: Run) -> None:
     done = run("status", "job_0")
 
@@ -272,39 +329,3 @@ def test_a_model_is_published_pointed_to_and_verified_without_a_server(
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "own/1  ok\n", "")
     assert (held.returncode, held.stdout) == (1, "")
     assert run("models", "publish", "nowhere.joblib", *options).returncode == 2
-
-
-def test_under_a_terminal_the_progress_bar_never_goes_backwards(api: Api, tmp_path: Path) -> None:
-    (tmp_path / "in.csv").write_text("x\n" + "1\n" * 5_000)
-    command = ["predict", "in.csv", "--model", "slow", "-o", "out.csv"]
-
-    shown = shown_in_a_terminal(command, api=api, directory=tmp_path)
-
-    rows_done = [int(rows.replace(",", "")) for rows in re.findall(r"([\d,]+)/5,000 rows", shown)]
-    assert rows_done == sorted(rows_done)
-    assert len(set(rows_done)) > 2
-    assert rows_done[-1] == 5_000
-    assert "Scored 5,000 rows" in shown
-
-
-def shown_in_a_terminal(command: list[str], *, api: Api, directory: Path) -> str:
-    """All that a command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [ROWMILL, *command],
-        cwd=directory,
-        env=environment(api.url),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while block := os.read(ours, 65_536):
-            shown += block
-    except OSError:  # what Linux says when the last writer has gone
-        pass
-    os.close(ours)
-    assert child.wait(timeout=60) == 0
-    return shown.decode()

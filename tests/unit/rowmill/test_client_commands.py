@@ -55,7 +55,8 @@ def test_submit_passes_all_its_options_on(run, ends_as, server):
 
 
 def test_a_job_that_failed_makes_exit_code_1_and_no_file(run, ends_as, tmp_path):
-    ends_as("failed", error={"code": "all_rows_failed", "detail": "Every row failed."})
+    error = {"code": "all_rows_failed", "detail": "Every row failed."}
+    ends_as("failed", succeeded=0, failed=10, error=error)
 
     result = run("predict", "-", "-o", str(tmp_path / "out.csv"))
 
@@ -63,6 +64,26 @@ def test_a_job_that_failed_makes_exit_code_1_and_no_file(run, ends_as, tmp_path)
     message = "Error: Job job_1 failed: Every row failed. See 'rowmill errors job_1'.\n"
     assert result.stderr == message
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "succeeded", "told"),
+    [
+        ("failed", 0, "Job job_1 failed: It can't be opened."),
+        ("failed", 4, "Job job_1 failed: It can't be opened. 'rowmill results job_1' has its fi"),
+        ("cancelled", 0, "Job job_1 was cancelled.\n"),
+    ],
+)
+def test_a_job_that_failed_is_told_with_what_there_is_to_see_of_it(
+    run, ends_as, status, succeeded, told
+):
+    error = {"code": "model_load_failed", "detail": "It can't be opened."}
+    ends_as(status, succeeded=succeeded, error=error)
+
+    result = run("predict", "-")
+
+    assert told in result.stderr
+    assert "rowmill errors" not in result.stderr
 
 
 @pytest.mark.parametrize("command", [["models"], ["jobs"], ["status", "job_1"], ["predict", "-"]])
@@ -143,3 +164,105 @@ def test_without_click_the_command_says_what_to_install(monkeypatch):
 
     with pytest.raises(SystemExit, match=r"pip install 'rowmill\[client\]'"):
         main()
+
+
+def test_the_api_key_is_sent_as_a_bearers_with_every_request(run, ends_as, server, monkeypatch):
+    ends_as("succeeded", succeeded=10)
+    monkeypatch.setenv("ROWMILL_API_KEY", "from-env")
+
+    run("predict", "-")
+    run("--api-key", "given", "status", "job_1")
+
+    *of_predict, of_status = [request.headers["Authorization"] for request in server.requests]
+    assert set(of_predict) == {"Bearer from-env"}
+    assert len(of_predict) == 3
+    assert of_status == "Bearer given"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sent"),
+    [
+        ("a.csv", [], "text/csv"),
+        ("a.parquet", [], "application/vnd.apache.parquet"),
+        ("a.jsonl", [], "application/x-ndjson"),
+        ("a", ["--input-format", "json"], "application/json"),
+        ("-", ["--input-format", "arrow"], "application/vnd.apache.arrow.stream"),
+    ],
+)
+def test_an_input_is_sent_as_what_it_is(
+    run, ends_as, server, tmp_path, monkeypatch, name, options, sent
+):
+    ends_as("succeeded", succeeded=10)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("{}") if name != "-" else None
+
+    result = run("predict", name, *options)
+
+    assert result.exit_code == 0
+    assert server.requests[0].headers["Content-Type"] == sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["a.csv", "b.csv"], "Several inputs need a directory for their predictions: -o DIR."),
+        (["a.csv", "b.csv", "-o", "b.csv"], "-o 'b.csv' is a file; several inputs need"),
+        (["a.csv", "a.ndjson", "-o", "o"], "'a.csv' and 'a.ndjson' would both be written to"),
+        (["a.csv", "-", "-o", "o"], "it can't be one of several inputs"),
+        (["*.parquet", "-o", "o"], "no file matches it"),
+        (["a.csv", "--format", "xls"], "'xls' is not one of 'csv'"),
+    ],
+)
+def test_inputs_that_can_not_be_scored_together_reach_no_server(
+    run, server, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv", "a.ndjson"):
+        (tmp_path / name).touch()
+
+    result = run("predict", *arguments)
+
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert server.requests == []
+
+
+def test_without_a_server_a_run_over_several_files_begins_no_more_of_them(run, tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.csv").write_text("x\n1\n")
+
+    result = run("predict", str(tmp_path), "-o", str(tmp_path / "o"), url="http://127.0.0.1:1")
+
+    assert result.exit_code == 4
+    assert 1 <= result.stderr.count("Can't reach a server") <= 3
+    assert "Scored 0 rows of 0 files" in result.stderr
+
+
+def test_a_server_with_too_much_queued_is_asked_again_for_each_of_several_files(
+    run, ends_as, server, tmp_path
+):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("x\n1\n")
+    problem = {"code": "too_much_queued", "detail": "Too much."}
+    for _ in range(2):
+        server.say("POST", "/jobs", status=429, json_body=problem, headers={"Retry-After": "0"})
+    ends_as("succeeded", succeeded=10)
+
+    result = run("predict", str(tmp_path), "-o", str(tmp_path / "o"))
+
+    assert result.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "a.predictions.csv", "b.predictions.csv"
+    ]  # fmt: skip
+
+
+def test_submit_passes_a_callback_on_and_says_nothing_but_the_id(run, ends_as, server):
+    ends_as("succeeded", succeeded=10)
+
+    result = run("submit", "-", "--callback-url", "https://example.com/x", "--validate-only")
+
+    assert (result.stdout, result.stderr) == ("job_1\n", "")
+    assert server.requests[0].target == (
+        "/jobs?callback_url=https%3A%2F%2Fexample.com%2Fx&validate_only=true"
+    )

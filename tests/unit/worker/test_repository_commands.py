@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -388,27 +389,37 @@ def test_aliases_are_set_moved_and_taken_away(run: Run, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ("champion",),
-        ("champion", "one"),
-        ("champion", "1", "--remove"),
-        ("champion", "--remove", "--shadow"),
-        ("champion", "1", "--weight", "2"),
-        ("champion", "1", "--weight", "0"),
-        ("champion", "1", "--weight", "0.1", "--shadow"),
+        (("champion",), "Give a VERSION to point to, or --remove"),
+        (("champion", "1", "--remove"), "Give a VERSION to point to, or --remove"),
+        (("champion", "--remove", "--shadow"), "--remove takes neither"),
+        (("champion", "one"), "VERSION 'one' is no number; write it like 3."),
+        (("champion", "1", "--weight", "30"), "--weight 30 is no share; it is above 0"),
+        (("champion", "1", "--weight", "0"), "--weight 0 is no share; it is above 0"),
+        (("champion", "1", "--weight", "nan"), "--weight nan is no share"),
+        (("champion", "1", "--weight", "0.1", "--shadow"), "A --shadow answers no job"),
     ],
 )
-def test_a_wrong_target_of_an_alias_is_wrong_usage(
-    run: Run, home: Path, arguments: tuple[str, ...]
+def test_a_wrong_target_of_an_alias_is_wrong_usage_and_says_what_is_wrong(
+    run: Run, home: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     add()
 
     result = run("alias", "churn", *arguments)
 
     assert result.exit_code == 2
-    assert re.search(r"^Error: (Give a VERSION, or|VERSION is a number)", result.stderr, re.M)
+    assert f"Error: {said}" in result.stderr
     assert ModelRepository(home / "models").aliases("churn").root == {}
+
+
+def test_what_opens_no_model_does_not_import_what_does() -> None:
+    """scikit-learn takes seconds."""
+    code = "import sys, worker.repository_commands; print('sklearn' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
 
 
 def test_who_begins_a_file_of_aliases_anew_is_told(run: Run, home: Path) -> None:
