@@ -11,7 +11,8 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import health, jobs, models, pages, predict, results
+from api.routes import health, jobs, model_pages, models, pages, predict, results
+from api.row_scoring import RowScorer
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -86,6 +87,8 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(pages.make_blueprint(catalogue, store))
+    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
+    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
     page_assets.install(app)
     page_formats.install(app)
