@@ -11,7 +11,7 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import health, jobs, model_pages, models, pages, predict, results
+from api.routes import contract, health, jobs, model_pages, models, pages, predict, results
 from api.row_scoring import RowScorer
 from api.serving import Serving
 from api.speeds import Speeds
@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(results.make_blueprint(store, waiting_room))
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
+    app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
     scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
     app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
