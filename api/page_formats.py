@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup
 
-BYTE_UNITS = ("bytes", "kB", "MB", "GB")
+BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 READABLE_CHARS = 9
 """Longest number that is shown with all its digits."""

@@ -71,6 +71,8 @@ class Prediction:
     is_ready: bool
     values: tuple[Value, ...]
     """The columns of the output that was asked for."""
+    is_refused: bool
+    """Whether something is wrong with the row."""
     messages: tuple[str, ...]
     """Why there is none, as far as no field is to blame."""
     probabilities: Bars | None = None
@@ -84,6 +86,7 @@ class Prediction:
             job_id=first.job.id,
             is_ready=first.job.has_ended,
             values=tuple(Value(name=column.name, exact=text) for column, text in first.values),
+            is_refused=bool(first.errors),
             messages=tuple(e.message for e in first.errors if e.column not in row),
             probabilities=_probabilities(outcomes.get(OutputKind.PREDICT_PROBA)),
             contributions=_contributions(outcomes.get(OutputKind.CONTRIBUTIONS), row),

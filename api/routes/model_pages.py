@@ -1,6 +1,7 @@
 """`/ui/models/{reference}`: one model, a form that scores a row, and a place to drop a file."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template, request
@@ -22,6 +23,9 @@ from shared.manifest import Manifest
 
 MAX_FORM_BYTES = 1024 * 1024
 """A row that people type is shorter."""
+
+IN_PLACE_OF_FORM = {"HX-Retarget": "#row-scorer", "HX-Reswap": "innerMorph"}
+"""What htmx does with a scored row: what has not changed stays as it is, and so does the focus."""
 
 UPLOAD_OPTIONS = ("output", "join", "key", "delimiter")
 """What the form for a file asks for besides the file."""
@@ -50,7 +54,8 @@ def make_blueprint(
         errors = field_errors(outcomes)
         prediction = Prediction.of(outcomes, form.values)
         text = _page(reference, manifest, form.with_errors(errors), prediction)
-        return Response(text, status=422 if errors or prediction.messages else 200)
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if prediction.is_refused else HTTPStatus.OK
+        return Response(text, status=status, headers=IN_PLACE_OF_FORM)
 
     def _page(
         reference: str, manifest: Manifest, form: RowForm, prediction: Prediction | None = None

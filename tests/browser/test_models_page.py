@@ -102,6 +102,17 @@ def test_what_is_wrong_with_a_field_is_said_at_the_field(open_page: OpenPage) ->
     expect(age).not_to_have_attribute("aria-invalid", "true")
 
 
+def test_a_problem_leaves_what_was_typed(open_page: OpenPage) -> None:
+    page = open_page("/ui/models/line")
+    long = "6" * 1_100_000
+
+    fill(page, {"x": long})
+    page.get_by_role("button", name="Predict").click()
+
+    expect(page.locator("#outcome").get_by_role("alert")).to_contain_text("This was refused")
+    expect(page.get_by_label("x")).to_have_value(long)
+
+
 def test_a_field_that_the_model_needs_can_not_be_left_out(open_page: OpenPage) -> None:
     page = open_page("/ui/models/churn")
 
