@@ -17,12 +17,14 @@ from api.routes import (
     events,
     health,
     jobs,
+    model_pages,
     models,
     pages,
     predict,
     results,
     status,
 )
+from api.row_scoring import RowScorer
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -107,6 +109,8 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
+    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
+    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
     page_assets.install(app)
     page_formats.install(app)
