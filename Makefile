@@ -13,7 +13,7 @@ MODELS := $(MODELS_DIR)/.trained
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo up down test chaos bench peers lint format models lock
+.PHONY: help demo up down test chaos bench peers lint format models docs lock
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(ENVIRONMENT) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 models: $(MODELS) ## Train and publish the example models, if they changed
+
+docs: $(ENVIRONMENT) ## Build the documentation as a site into build/docs
+	@$(BIN)/mkdocs build --quiet
 
 lock: $(ENVIRONMENT) ## Compile requirements/*.txt again after a change in pyproject.toml
 	$(BIN)/python requirements/lock.py

@@ -11,7 +11,7 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.reception import Reception, wake
-from api.routes import health, jobs, models, pages, predict, results
+from api.routes import contract, health, jobs, models, pages, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -85,6 +85,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(results.make_blueprint(store, waiting_room))
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
+    app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
     app.extensions[UPLOADS] = uploads
     page_assets.install(app)

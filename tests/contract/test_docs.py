@@ -15,15 +15,20 @@ from typing import Any
 import pandas as pd
 import pytest
 import requests
+from pydantic import BaseModel
 
 from api import problems
 from api.app import create_app
 from examples.line.train import train as train_line
 from examples.petrol.train import train as train_petrol
 from shared import errors
+from shared.aliases import Alias
 from shared.job_store import keys
 from shared.jobs import JobErrorCode, JobStatus
+from shared.manifest import Artifact, Manifest
 from shared.settings import Settings
+from shared.signature import Feature
+from shared.statistics import FeatureStatistics
 from tests.contract import documents
 from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
 from tests.live_stack import Api, live_stack
@@ -279,6 +284,25 @@ def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
     assert legend - {"key"} == set(documents.names(ARCHITECTURE, "What lies in Redis"))
 
 
+MANIFEST = DOCS / "reference/manifest.md"
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("The manifest", Manifest),
+        ("The artifact", Artifact),
+        ("The signature", Feature),
+        ("The statistics", FeatureStatistics),
+        ("Aliases", Alias),
+    ],
+)
+def test_every_member_of_a_manifest_is_in_the_reference(
+    heading: str, model: type[BaseModel]
+) -> None:
+    assert documents.names(MANIFEST, heading) == [*model.model_fields]
+
+
 # --- names and links
 
 
@@ -308,6 +332,15 @@ def test_every_guarantee_names_tests_that_exist() -> None:
         assert named, row
         for path, name in named:
             assert f"def {name}(" in (ROOT / path).read_text(), (path, name)
+
+
+def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path))
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert built.returncode == 0, built.stderr
+    pages = "".join(page.read_text() for page in tmp_path.rglob("*.html"))
+    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?:[^"']+""", pages)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,0 +1,117 @@
+"""The contract is valid, complete and true: it is compared with routes, examples and answers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from api.app import create_app
+from api.contract.document import document
+from examples.line.train import train as train_line
+from examples.petrol.train import train as train_petrol
+from shared.settings import Settings
+from tests.contract import documents
+from tests.contract.documents import HTTP, ROOT, Message
+from tests.live_stack import Api, live_stack
+
+HERE = Path(__file__).parent
+PAGES = ("/static", "/ui", "/docs")
+"""Below these are pages for people and what they are made of."""
+
+
+@pytest.fixture(scope="module")
+def contract() -> dict[str, Any]:
+    # As it is sent: enumerations are strings by then.
+    return dict(json.loads(json.dumps(document())))
+
+
+@pytest.fixture(scope="module")
+def stack(run_directory: Path) -> Iterator[Api]:
+    models_dir = run_directory / "contract-models"
+    train_line(models_dir)
+    train_petrol(models_dir)
+    own = {"default_model": "line", "max_wait_seconds": "2"}
+    with live_stack(run_directory / "contract", models_dir, is_measured=False, **own) as api:
+        yield api
+
+
+def test_it_is_a_valid_document_of_its_version(contract: dict[str, Any]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    validate(contract)
+
+    assert contract["info"]["version"] == project["version"]
+
+
+def test_it_has_every_route_and_no_other(contract: dict[str, Any]) -> None:
+    app = create_app(Settings(redis_url="unix:///nowhere"))
+    routes = {
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule != "/" and not rule.rule.startswith(PAGES)
+    }
+
+    assert {(path, method) for path, of in contract["paths"].items() for method in of} == routes
+
+
+def operation(contract: dict[str, Any], start: str) -> dict[str, Any]:
+    """What the contract says of a request, by its first line."""
+    method, target, _ = start.split(" ")
+    path = target.partition("?")[0]
+    for template, methods in contract["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) and method.lower() in methods:
+            return dict(methods[method.lower()])
+    raise AssertionError(f"{start} is not in the contract")
+
+
+EXCHANGES = list(documents.exchanges(HTTP))
+
+
+@pytest.mark.parametrize(("request_", "answer"), EXCHANGES, ids=lambda message: message.start)
+def test_the_examples_of_the_reference_are_as_it_says(
+    request_: Message, answer: Message, contract: dict[str, Any]
+) -> None:
+    described = operation(contract, request_.start)["responses"][answer.start.split(" ")[1]]
+    media_type = answer.headers.get("Content-Type", "application/json").partition(";")[0]
+    if not answer.body or "json" not in media_type or "ndjson" in media_type:
+        return
+
+    schema = described["content"][media_type]["schema"]
+    validator = Draft202012Validator({**schema, "components": contract["components"]})
+
+    validator.validate(json.loads(answer.body))
+
+
+@pytest.mark.timeout(300)
+def test_a_running_service_does_what_it_says_and_nothing_else(stack: Api, tmp_path: Path) -> None:
+    """Schemathesis sends what the contract allows and what it forbids, with all of its checks."""
+    command = [
+        *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+        *("--config-file", str(HERE / "schemathesis.toml")),
+        *("run", f"{stack.url}/openapi.json", "--checks", "all", "--continue-on-failure"),
+        *("--max-examples", "50", "--seed", "1", "--request-timeout", "30"),
+    ]
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
+
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, **hooks, "NO_PROXY": "*"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout
+    assert re.search(r"[0-9]{3,} generated, [0-9]{3,} passed", run.stdout), run.stdout
