@@ -1,5 +1,5 @@
-"""What a model was trained on, feature by feature, and what it makes of that: what new input and its
-predictions are compared with."""
+"""What a model was trained on, feature by feature, and what it makes of that: what new input and
+its predictions are compared with."""
 
 from typing import Annotated
 
