@@ -10,8 +10,10 @@ from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.job_findings import JobFindings
+from api.job_pages import JobPages
 from api.reception import Reception, wake
-from api.routes import contract, health, jobs, models, pages, predict, results
+from api.routes import contract, health, job_pages, jobs, models, pages, predict, results
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -21,6 +23,7 @@ from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
+from shared.job_store.job_chunks import JobChunks
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
@@ -87,6 +90,10 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
+    chunks = JobChunks(redis)
+    findings = JobFindings(store, chunks, repository)
+    shown = JobPages(store=store, chunks=chunks, repository=repository, findings=findings)
+    app.register_blueprint(job_pages.make_blueprint(shown, submission))
     app.extensions[UPLOADS] = uploads
     page_assets.install(app)
     page_formats.install(app)
