@@ -13,7 +13,18 @@ from api.group_intake import GroupIntake
 from api.job_findings import JobFindings
 from api.job_pages import JobPages
 from api.reception import Reception, wake
-from api.routes import contract, health, job_pages, jobs, models, pages, predict, results
+from api.routes import (
+    contract,
+    health,
+    job_pages,
+    jobs,
+    model_pages,
+    models,
+    pages,
+    predict,
+    results,
+)
+from api.row_scoring import RowScorer
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -94,6 +105,8 @@ def create_app(settings: Settings) -> Flask:
     findings = JobFindings(store, chunks, repository)
     shown = JobPages(store=store, chunks=chunks, repository=repository, findings=findings)
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
+    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
+    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
     page_assets.install(app)
     page_formats.install(app)

@@ -1,4 +1,4 @@
-"""How pages write numbers and times: Jinja filters."""
+"""How pages write numbers and times; most of it as Jinja filters."""
 
 import math
 from datetime import UTC, datetime
@@ -8,6 +8,8 @@ from markupsafe import Markup
 
 BYTE_UNITS = ("bytes", "kB", "MB", "GB")
 
+READABLE_CHARS = 9
+"""Longest number that is shown with all its digits."""
 
 DURATIONS = (
     (86_400, ("d", "h"), 3_600),
@@ -18,8 +20,8 @@ DURATIONS = (
 
 
 def install(app: Flask) -> None:
-    """Make each of them a filter in the templates of `app`."""
-    for write in (count, number, share, size, moment, duration, words):
+    """Make those that need no argument filters in the templates of `app`."""
+    for write in (count, number, share, size, moment, duration, shortened, words):
         app.jinja_env.filters[write.__name__] = write
 
 
@@ -32,12 +34,33 @@ def number(value: float) -> str:
     """A number with as many digits as people read: 3.142, 12,345, 1.2e-07."""
     if not math.isfinite(value):
         return str(value)
+    if value < 0:
+        return f"−{number(-value)}"
     if value == round(value) and abs(value) < 1e15:
         return f"{value:,.0f}"
     if 1e-4 <= abs(value) < 1e9:
         decimals = max(0, 3 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{decimals}f}"
+        text = f"{value:,.{decimals}f}"
+        return text.rstrip("0").rstrip(".") if decimals else text
     return f"{value:.4g}"
+
+
+def shortened(text: str) -> str:
+    """A cell as people read it: numbers that are long by `number`, all else as it is."""
+    if len(text) <= READABLE_CHARS:
+        return text
+    try:
+        return number(float(text))
+    except ValueError:
+        return text
+
+
+def signed(value: float, *, beside: float) -> str:
+    """A number that is added to others, with as many decimals as the largest of them needs."""
+    if not 1e-4 <= beside < 1e9:
+        return f"{value:+.3e}".replace("-", "−")
+    decimals = max(0, 3 - math.floor(math.log10(beside)))
+    return f"{value:+,.{decimals}f}".replace("-", "−")
 
 
 def share(value: float) -> str:

@@ -1,7 +1,7 @@
 """What all pages have in common: their headers, their guard against other sites, how they tell of
 errors.
 
-A page is what a browser shows, under `/` and `/ui/`; all other routes are the API.
+A page is what a browser shows, at `/` and `/docs` and under `/ui/`; all other routes are the API.
 """
 
 from http import HTTPStatus
@@ -31,7 +31,7 @@ OWN_SITES = ("same-origin", "none")
 
 def is_page(path: str) -> bool:
     """Whether a browser shows what is at this path."""
-    return path in ("/", "/ui") or path.startswith("/ui/")
+    return path in ("/", "/ui", "/docs") or path.startswith("/ui/")
 
 
 def install(app: Flask) -> None:

@@ -58,6 +58,7 @@ class ClassRow:
     """A class with its two bars."""
 
     name: str
+    share: str
     y: float
     bar: Mark
     trained_bar: Mark | None
@@ -124,7 +125,9 @@ def _histogram(distribution: Distribution) -> Histogram:
 def bin_text(found: Bin) -> str:
     """What a bin says in words."""
     where = found.name or f"{number(found.low)} to {number(found.high)}"
-    beside = f"; {share(found.trained_share)} in training" if found.trained_share is not None else ""
+    beside = (
+        f"; {share(found.trained_share)} in training" if found.trained_share is not None else ""
+    )
     return f"{where}: {share(found.share)}{beside}"
 
 
@@ -142,6 +145,7 @@ def _class_bars(distribution: Distribution) -> ClassBars:
         rows.append(
             ClassRow(
                 name=_shortened(found.name),
+                share=share(found.share),
                 y=y + 12,
                 bar=bar(y + 17, found.share, text),
                 trained_bar=None if trained is None else bar(y + 27, trained, text),

@@ -60,7 +60,7 @@ def distributions(
     """How the predictions of evenly spread rows are distributed, column by column."""
     rows = _sample(job, chunks)
     names = [column.name for column in job.spec.result_columns]
-    own = [c for c in job.spec.result_columns[1 + len(job.spec.carried) : -1]]
+    own = job.spec.result_columns[1 + len(job.spec.carried) : -1]
     values = {c.name: [row[names.index(c.name)] for row in rows] for c in own[:MAX_OUTPUTS]}
     trained = statistics.predictions if statistics else ()
     if _are_probabilities(job, values):

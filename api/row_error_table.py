@@ -15,23 +15,24 @@ SHOWN_ERRORS = 50
 """All others are in the file of row errors."""
 
 CONTEXT_CHARS = 160
-"""Of a record: at most so much is shown before and after what is marked in it, and of that itself."""
+"""Shown of a record at most before and after what is marked in it, and of that itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Excerpt:
-    """A record as it was sent, in three parts; the middle one is the cell that an error is about."""
+    """A record as it was sent, around the cell that an error is about."""
 
-    before: str = ""
-    marked: str = ""
-    after: str = ""
+    before: str
+    marked: str | None
+    """The cell; None if the error is about all of the record."""
+    after: str
 
     @classmethod
-    def of(cls, before: str, marked: str, after: str) -> "Excerpt":
+    def of(cls, before: str, marked: str | None, after: str) -> "Excerpt":
         """The parts, each shortened where it is far from what is marked."""
         if len(before) > CONTEXT_CHARS:
             before = "…" + before[-CONTEXT_CHARS:]
-        return cls(before=before, marked=_head(marked), after=_head(after))
+        return cls(before=before, marked=marked and _head(marked), after=_head(after))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def _excerpt(record: bytes | None, column: str, job: Job) -> Excerpt | None:
     # Of the same length as the record, so its delimiters are where those of the record are.
     cells = csv_records.mask(record, delimiter).split(delimiter)
     if column not in header or len(cells) != len(header):
-        return Excerpt.of("", "", _text(record))
+        return Excerpt.of("", None, _text(record))
     place = header.index(column)
     start = sum(len(cell) + len(delimiter) for cell in cells[:place])
     end = start + len(cells[place])

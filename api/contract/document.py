@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from api import problems
-from api.contract import headers
+from api.contract import parameters
 from api.contract.operations import Answer, Content, Operation, operations
 from api.contract.schemas import JOB_ID, Schema, components, problem
 from shared.errors import RowmillError
@@ -89,26 +89,32 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         if f"{{{name}}}" in operation.path:
             yield {"name": name, "in": "path", "required": True, **described}
     if operation.query:
-        yield from query_parameters(operation.query)
+        yield from _query_parameters(operation.name, operation.query)
     for name in operation.headers:
-        yield {"name": name, "in": "header", **headers.SENT[name]}
+        yield {"name": name, "in": "header", **parameters.SENT[name]}
 
 
-def query_parameters(model: type[BaseModel]) -> Iterator[dict[str, Any]]:
+def _query_parameters(operation: str, model: type[BaseModel]) -> Iterator[dict[str, Any]]:
     """Parameters of a query string, as the model that parses it has them."""
     schema = model.model_json_schema()
     for name, declared in schema["properties"].items():
-        described = _resolved(declared, schema.get("$defs", {}))
-        parameter = {"name": name, "in": "query", "required": name in schema.get("required", [])}
-        if text := described.pop("description", ""):
-            parameter["description"] = text[0].upper() + text[1:]
-        yield {**parameter, "schema": described}
+        meaning = parameters.QUERY_OF.get((operation, name)) or parameters.QUERY[name]
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "description": meaning,
+            "schema": _resolved(declared, schema.get("$defs", {})),
+        }
 
 
 def _resolved(schema: Schema, definitions: dict[str, Schema]) -> Schema:
-    """Without references, titles, and the null that stands for an absent parameter."""
+    """Without references, the null that stands for an absent parameter, and what says in words what
+    the type says, too."""
     variants = [v for v in schema.get("anyOf", []) if v != {"type": "null"}]
-    further = {k: v for k, v in schema.items() if k not in {"anyOf", "$ref", "title"}}
+    further = {
+        k: v for k, v in schema.items() if k not in {"anyOf", "$ref", "title", "description"}
+    }
     if further.get("default", ...) is None:
         del further["default"]
     if "$ref" in schema:
@@ -124,7 +130,7 @@ def _answer(answer: Answer, of_jobs: list[str]) -> dict[str, Any]:
     if answer.content:
         described["content"] = _content(answer.content)
     if answer.headers:
-        described["headers"] = {name: headers.ANSWERED[name] for name in answer.headers}
+        described["headers"] = {name: parameters.ANSWERED[name] for name in answer.headers}
     if answer.is_job:
         described["links"] = {
             name: {"operationId": name, "parameters": {"job_id": "$response.body#/id"}}

@@ -1,8 +1,30 @@
-"""Headers of requests and answers, as the contract describes them."""
+"""What parameters and headers mean, in the words of the contract."""
 
 from api.contract.schemas import COUNT, Schema
 
 _TEXT: Schema = {"type": "string"}
+
+QUERY = {
+    "model": "Model reference (`name`, `name@alias`, `name:version`); by default the default model",
+    "output": "What to ask the model for; by default the first that its signature offers",
+    "join": "Whether the results repeat the input columns",
+    "key": "An input column that the results repeat",
+    "delimiter": "Between the fields of a CSV; a tab is `%09`",
+    "error_threshold": "Rows that may fail before the job does; -1 is any number",
+    "deadline": "Seconds after its creation by which the job must have ended",
+    "expires_in": "Seconds to keep the job after its end",
+    "strict": "Whether columns that are no feature are refused",
+    "status": "Only jobs of this status",
+    "limit": "How many at most",
+    "after": "Id of the last job of the page before",
+    "follow": "Whether to stream the results of a job that has not ended, as they come",
+}
+"""By the name of a query parameter."""
+
+QUERY_OF = {
+    ("listJobs", "model"): "Only jobs of the model with this name",
+}
+"""Where a name means something else, by operation and name."""
 
 SENT: dict[str, Schema] = {
     "Idempotency-Key": {
