@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import quantiles
 
-AIMED_BINS = 20
-"""Of a histogram, more or less: their width is a round number."""
+MOST_BINS = 28
+"""Of a histogram, or half as many: their width is a round number."""
 
 MAX_CLASSES = 12
 """Of more classes the most frequent are shown and the others counted together."""
@@ -125,7 +125,7 @@ def _extent(values: Sequence[float], trained_quantiles: Sequence[float]) -> tupl
 def _edges(low: float, high: float, *, is_whole: bool) -> list[float]:
     """Edges of bins of a round width that cover all from `low` to `high`."""
     extent = high - low or abs(low)
-    width = _round_up(extent / AIMED_BINS) if extent > LEAST else 1.0
+    width = _round_up(extent / MOST_BINS) if extent > LEAST else 1.0
     if is_whole:
         width = max(width, 1.0)
     first, behind = math.floor(low / width), math.floor(high / width) + 1

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from api.distributions import Bin, Distribution
 from api.page_formats import number, share
 
-WIDTH, HEIGHT = 400, 210
+WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 28
 """Of a drawing and of its margins, in units of about a pixel."""
 
 AIMED_X_TICKS, AIMED_Y_TICKS = 5, 4
 
 ROW_HEIGHT, BAR_HEIGHT = 40, 9
-NAME_WIDTH_CHARS = 46
+NAME_WIDTH_CHARS = 36
 """Of a class: what fits above its bars."""
 
 

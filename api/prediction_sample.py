@@ -16,6 +16,8 @@ from shared.statistics import PredictionStatistics, TrainingStatistics
 
 FIRST_ROWS = 10
 FIRST_BYTES = 64 * 1024
+SHOWN_COLUMNS = 30
+"""A table of more is no table that people read."""
 
 SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 1024**2
@@ -39,19 +41,33 @@ Rows = list[list[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class FirstRows:
-    """The first rows that have a result, and names of their columns."""
+    """The first rows that have a result, without columns that are too many or say nothing."""
 
     columns: tuple[OutputColumn, ...]
-    rows: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int
+    """Columns that only the files have."""
+
+    @classmethod
+    def of(cls, columns: tuple[OutputColumn, ...], rows: Rows) -> "FirstRows":
+        """`rows` with the columns of results: the last one tells of errors."""
+        places = [*range(len(columns))][:SHOWN_COLUMNS]
+        if not any(row[-1] for row in rows):
+            places = [place for place in places if place < len(columns) - 1]
+        elif len(columns) > SHOWN_COLUMNS:
+            places.append(len(columns) - 1)
+        return cls(
+            columns=tuple(columns[place] for place in places),
+            rows=tuple(tuple(row[place] for place in places) for row in rows),
+            left_out=max(0, len(columns) - 1 - SHOWN_COLUMNS),
+        )
 
 
 def first_rows(job: Job, chunks: JobChunks) -> FirstRows:
     """Rows of the first chunk that is committed; none before there is one."""
     heads = chunks.result_heads(job, chunks.done(job)[:1], size_bytes=FIRST_BYTES)
     rows = [row for head in heads for row in _parsed(head, size_bytes=FIRST_BYTES)]
-    return FirstRows(
-        columns=job.spec.result_columns, rows=tuple(tuple(row) for row in rows[:FIRST_ROWS])
-    )
+    return FirstRows.of(job.spec.result_columns, rows[:FIRST_ROWS])
 
 
 def distributions(
