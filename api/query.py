@@ -9,8 +9,10 @@ from urllib.parse import parse_qsl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MultiDict
 
+from api.result_formats import ResultFormat
 from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JOB_ID_PATTERN, JobStatus
+from shared.row_range import RowRange
 
 Query = TypeVar("Query", bound=BaseModel)
 
@@ -28,18 +30,37 @@ class JobListQuery(BaseModel):
     ] = None
 
 
-class ResultsQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/results`."""
+FormatOption = Annotated[
+    ResultFormat | None, Field(description=f"one of {', '.join(ResultFormat)}")
+]
+"""A format that is named in the query, where headers can't be set; it wins over `Accept`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+MOST_ROWS = 10**12
+"""More than a job can have, and a number that every part can count with."""
 
-    follow: Annotated[bool, Field(description="'true' or 'false'")] = False
+RowCount = Annotated[
+    int, Field(ge=0, le=MOST_ROWS, description=f"a whole number from 0 to {MOST_ROWS}")
+]
 
 
 class RowErrorsQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/errors`: none yet."""
+    """The query string of `GET /jobs/{id}/errors`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: FormatOption = None
+    offset: RowCount = 0
+    limit: RowCount | None = None
+
+    @property
+    def rows(self) -> RowRange:
+        return RowRange(offset=self.offset, limit=self.limit)
+
+
+class ResultsQuery(RowErrorsQuery):
+    """The query string of `GET /jobs/{id}/results`."""
+
+    follow: Annotated[bool, Field(description="'true' or 'false'")] = False
 
 
 class FeaturesQuery(BaseModel):

@@ -1,36 +1,17 @@
-"""How jobs, models and results look on the wire."""
+"""How jobs and models look on the wire."""
 
-import csv
-import io
-import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from api.result_formats import csv_line
 from shared.drift import FeatureDrift
 from shared.jobs import Job
 from shared.manifest import Manifest
-from shared.signature import Dtype, OutputColumn
 
 PIECE_BYTES = 256 * 1024
 """Sent at a time. The bound on a client's silence is one on the time that a piece takes, so it is a
 bound on how slowly a client may read: about 4 kB/s."""
-
-ERROR_COLUMNS = ("row", "line", "column", "code", "message")
-"""Columns of `GET /jobs/{id}/errors`."""
-
-_ERROR_DTYPES = tuple(
-    OutputColumn(name=name, dtype=Dtype.INT if name in ("row", "line") else Dtype.STRING)
-    for name in ERROR_COLUMNS
-)
-
-_FROM_TEXT: dict[Dtype, Callable[[str], Any]] = {
-    Dtype.FLOAT: float,
-    Dtype.INT: int,
-    Dtype.BOOL: lambda text: text == "true",
-    Dtype.STRING: str,
-}
 
 
 def job_document(job: Job, drift_warnings: Sequence[str] = ()) -> dict[str, Any]:
@@ -129,19 +110,7 @@ def template_csv(manifest: Manifest) -> str:
     """A header with one example row, to be filled in."""
     features = manifest.signature.features
     examples = ["" if f.example is None else f.example for f in features]
-    return _csv_line([f.name for f in features]) + _csv_line(examples)
-
-
-def _csv_line(values: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()
-
-
-def results_csv(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
-    """The result lines as the workers rendered them, under their header."""
-    yield _csv_line([column.name for column in job.spec.result_columns]).encode()
-    yield from texts
+    return csv_line([f.name for f in features]) + csv_line(examples)
 
 
 def in_pieces(texts: Iterator[bytes]) -> Iterator[bytes]:
@@ -149,37 +118,3 @@ def in_pieces(texts: Iterator[bytes]) -> Iterator[bytes]:
     for text in texts:
         for start in range(0, len(text) or 1, PIECE_BYTES):
             yield text[start : start + PIECE_BYTES]
-
-
-def results_ndjson(job: Job, texts: Iterator[bytes]) -> Iterator[bytes]:
-    """One JSON object a result line, values in their types, empty ones and NaN as null."""
-    return _ndjson(job.spec.result_columns, texts)
-
-
-def errors_csv(texts: Iterator[bytes]) -> Iterator[bytes]:
-    yield _csv_line(ERROR_COLUMNS).encode()
-    yield from texts
-
-
-def errors_ndjson(texts: Iterator[bytes]) -> Iterator[bytes]:
-    return _ndjson(_ERROR_DTYPES, texts)
-
-
-def _ndjson(columns: Sequence[OutputColumn], texts: Iterator[bytes]) -> Iterator[bytes]:
-    names = [column.name for column in columns]
-    parsers = [_FROM_TEXT[column.dtype] for column in columns]
-    for text in texts:
-        lines = []
-        for fields in csv.reader(io.StringIO(text.decode(), newline="")):
-            values = (
-                parse(field) if field else None
-                for parse, field in zip(parsers, fields, strict=True)
-            )
-            record = dict(zip(names, map(_finite, values), strict=True))
-            lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-        yield "".join(lines).encode()
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.query import FormatOption
 from api.serving import Served
 from shared.errors import HeaderError, InvalidParameterError
 from shared.jobs import ANY_NUMBER, Job, JobSpec, ResultJoin
@@ -47,6 +48,13 @@ class SubmitOptions(BaseModel):
         int | None, Field(ge=1, description="a whole number of seconds above 0")
     ] = None
     strict: Annotated[bool, Field(description="'true' or 'false'")] = False
+
+
+class PredictOptions(SubmitOptions):
+    """The query string of `POST /predict`."""
+
+    # Left out of what tells two requests apart: their jobs are the same.
+    format: Annotated[FormatOption, Field(exclude=True)] = None
 
 
 def make_spec(

@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 from pydantic import BaseModel
 
-from api.contract.schemas import Schema, closed, reference
+from api.contract.schemas import Schema, closed, list_of, reference
 from api.query import FeaturesQuery, JobListQuery, ResultsQuery, RetryOrder, RowErrorsQuery
-from api.specification import SubmitOptions
+from api.result_formats import ResultFormat
+from api.specification import PredictOptions, SubmitOptions
 from shared import errors
 
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
-JSON = "application/json"
+CSV = ResultFormat.CSV.media_type
+JSON = ResultFormat.JSON.media_type
 
 TEXT_FILE: Schema = {"type": "string"}
 
@@ -51,6 +51,12 @@ class Operation:
     """Problems that have no error class: codes by their status."""
 
 
+def _in_every_format(row: str) -> Content:
+    """Rows that are described by this schema where they are JSON."""
+    files = {wanted.media_type: TEXT_FILE for wanted in ResultFormat}
+    return {**files, JSON: list_of(reference(row))}
+
+
 TABLE: Content = {
     CSV: TEXT_FILE,
     "multipart/form-data": {
@@ -60,7 +66,7 @@ TABLE: Content = {
         "additionalProperties": False,
     },
 }
-ROWS: Content = {CSV: TEXT_FILE, NDJSON: TEXT_FILE}
+RESULTS = _in_every_format("ResultRow")
 JOB: Content = {JSON: reference("Job")}
 
 SUBMIT_HEADERS = ("Idempotency-Key", "Prefer")
@@ -146,7 +152,7 @@ def _jobs() -> tuple[Operation, ...]:
             name="readResults",
             summary="Read the predictions in input order",
             query=ResultsQuery,
-            answers={HTTPStatus.OK: Answer(summary="Predictions", content=ROWS)},
+            answers={HTTPStatus.OK: Answer(summary="Predictions", content=RESULTS)},
             raises=(
                 errors.JobNotFinishedError,
                 errors.TooManyWaitingError,
@@ -162,7 +168,9 @@ def _jobs() -> tuple[Operation, ...]:
             name="readErrors",
             summary="Read the row errors",
             query=RowErrorsQuery,
-            answers={HTTPStatus.OK: Answer(summary="Row errors", content=ROWS)},
+            answers={
+                HTTPStatus.OK: Answer(summary="Row errors", content=_in_every_format("RowError"))
+            },
             raises=(errors.JobNotFinishedError, errors.InvalidParameterError, *OF_A_JOB),
             refuses=NO_SUCH_FORMAT,
         ),
@@ -222,13 +230,13 @@ def _predict() -> Operation:
         tag="predictions",
         name="predict",
         summary="Predict a small table in one request",
-        query=SubmitOptions,
+        query=PredictOptions,
         headers=SUBMIT_HEADERS,
         body=TABLE,
         answers={
             HTTPStatus.OK: Answer(
                 summary="Predictions",
-                content=ROWS,
+                content=RESULTS,
                 headers=("Content-Location", "Idempotent-Replayed"),
             ),
             HTTPStatus.ACCEPTED: ACCEPTED,

@@ -17,6 +17,8 @@ QUERY = {
     "status": "Only jobs of this status",
     "limit": "How many at most",
     "after": "Id of the last job of the page before",
+    "format": "Format of the answer, where `Accept` can't be set; it wins over that",
+    "offset": "How many rows to leave out at the beginning",
     "follow": "Whether to stream the results of a job that has not ended, as they come",
 }
 """By the name of a query parameter."""

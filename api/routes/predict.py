@@ -3,9 +3,10 @@
 from flask import Blueprint, Response
 
 from api.query import query_parser
+from api.result_formats import ResultFormat, liked_best
 from api.routes.jobs import accepted, csv_body, current_request, sender
-from api.routes.results import results_of, wanted_media_type
-from api.specification import SubmitOptions
+from api.routes.results import results_of
+from api.specification import PredictOptions
 from api.submission import Submission
 from api.waiting import WaitingRoom
 from shared.errors import JobUnfinishedError
@@ -19,13 +20,13 @@ WAIT_SECONDS = 30
 def make_blueprint(submission: Submission, store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
     """Routes over these parts."""
     routes = Blueprint("predict", __name__)
-    parse_options = query_parser(SubmitOptions)
+    parse_options = query_parser(PredictOptions)
 
     @routes.post("/predict")
     def predict() -> Response:
         sent = current_request()
         options = parse_options(sent.query_string)
-        media_type = wanted_media_type(sent.headers)
+        wanted = options.format or liked_best(sent.headers.get("Accept"))
         with waiting_room.wait(sent, default=f"wait={WAIT_SECONDS}") as wait:
             sent_by = sender(sent, wait)
             submitted = submission.submit(options, csv_body(sent, submission), sent_by)
@@ -34,14 +35,14 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             def answer(seen: Seen) -> Response:
                 if not seen.job.has_ended:
                     return accepted(seen.job, submission.repository, wait, is_replayed=is_replayed)
-                response = _predictions(seen, media_type)
+                response = _predictions(seen, wanted)
                 if is_replayed:
                     response.headers["Idempotent-Replayed"] = "true"
                 return response
 
             return wait.answered(submitted.job, answer)
 
-    def _predictions(seen: Seen, media_type: str) -> Response:
+    def _predictions(seen: Seen, wanted: ResultFormat) -> Response:
         """Raises JobUnfinishedError for a job with rows that have no outcome."""
         job = seen.job
         if job.pending or not job.total:
@@ -49,6 +50,6 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             raise JobUnfinishedError(job.id, job.status, reason=reason)
         texts = iter([seen.results]) if seen.results else store.results(job)
         headers = {"Content-Location": f"/jobs/{job.id}/results"}
-        return results_of(job, texts, media_type, headers=headers)
+        return results_of(job, texts, wanted, headers=headers)
 
     return routes

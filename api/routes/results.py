@@ -1,64 +1,63 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 
 from flask import Blueprint, Response, request
-from werkzeug.datastructures import Headers, MIMEAccept
-from werkzeug.exceptions import NotAcceptable
-from werkzeug.http import parse_accept_header
 
 from api import representations
 from api.answers import Answer
 from api.follower import while_there
-from api.query import ResultsQuery, RowErrorsQuery, parse_query, query_parser
+from api.query import ResultsQuery, RowErrorsQuery, query_parser
+from api.result_formats import ERROR_LAYOUT, Layout, ResultFormat, liked_best, rendered
 from api.waiting import WaitingRoom
 from shared.errors import JobNotFinishedError
 from shared.job_store.store import JobStore
 from shared.jobs import Job
 
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
-
-SENT_AT_ONCE = 2
-"""Pieces of an answer: what a small job has."""
+SENT_AT_ONCE = 3
+"""Pieces of an answer: what a small job has, with what stands before and behind its rows."""
 
 
 def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
     """Routes over this store; who follows a job has a seat in this room."""
     routes = Blueprint("results", __name__)
     parse_results_query = query_parser(ResultsQuery)
+    parse_errors_query = query_parser(RowErrorsQuery)
 
     @routes.get("/jobs/<job_id>/results")
     def results(job_id: str) -> Response:
-        job, texts = store.get_with_results(job_id)
         query = parse_results_query(request.query_string)
+        job, texts = store.get_with_results(job_id, query.rows)
         if query.follow and not job.has_ended:
-            return followed(job)
-        return file_of(_ended(job), texts)
+            return followed(job, query)
+        return file_of(_ended(job), texts, query)
 
-    def followed(job: Job) -> Response:
+    def followed(job: Job, query: ResultsQuery) -> Response:
         client = request.environ.get("gunicorn.socket")
-        response = file_of(job, while_there(client, store.follow(job.id)))
+        texts = while_there(client, store.follow(job.id, query.rows))
+        response = file_of(job, texts, query)
         # Last: nothing may come between taking the seat and naming who gives it back.
         response.call_on_close(waiting_room.follow())
         return response
 
-    def file_of(job: Job, texts: Iterator[bytes]) -> Response:
-        media_type = wanted_media_type(request.headers)
-        return results_of(job, texts, media_type, headers=_as_file(job, "results", media_type))
+    def file_of(job: Job, texts: Iterator[bytes], query: ResultsQuery) -> Response:
+        wanted = _wanted_format(query)
+        return results_of(job, texts, wanted, headers=_as_file(job, "results", wanted))
 
     @routes.get("/jobs/<job_id>/errors")
     def errors(job_id: str) -> Response:
-        job = store.get(job_id)
-        parse_query(RowErrorsQuery, request.args)
-        texts = store.errors(_ended(job))
-        media_type = wanted_media_type(request.headers)
-        render = representations.errors_csv if media_type == CSV else representations.errors_ndjson
-        headers = _as_file(job, "errors", media_type)
-        return _stream(job, render(texts), media_type, headers=headers)
+        query = parse_errors_query(request.query_string)
+        job = _ended(store.get(job_id))
+        wanted = _wanted_format(query)
+        body = rendered(ERROR_LAYOUT, store.errors(job, query.rows), wanted)
+        return _stream(job, body, wanted, headers=_as_file(job, "errors", wanted))
 
     return routes
+
+
+def _wanted_format(query: RowErrorsQuery) -> ResultFormat:
+    """Raises NotAcceptable."""
+    return query.format or liked_best(request.headers.get("Accept"))
 
 
 def _ended(job: Job) -> Job:
@@ -68,15 +67,15 @@ def _ended(job: Job) -> Job:
 
 
 def results_of(
-    job: Job, texts: Iterator[bytes], media_type: str, *, headers: Mapping[str, str]
+    job: Job, texts: Iterator[bytes], wanted: ResultFormat, *, headers: Mapping[str, str]
 ) -> Response:
-    """Result lines under their header, in this format."""
-    render = representations.results_csv if media_type == CSV else representations.results_ndjson
-    return _stream(job, render(job, texts), media_type, headers=headers)
+    """Result lines in this format."""
+    body = rendered(Layout.of_results(job), texts, wanted)
+    return _stream(job, body, wanted, headers=headers)
 
 
 def _stream(
-    job: Job, texts: Iterator[bytes], media_type: str, *, headers: Mapping[str, str]
+    job: Job, texts: Iterator[bytes], wanted: ResultFormat, *, headers: Mapping[str, str]
 ) -> Response:
     """A streamed answer; a small one is sent at once and with its length."""
     body: Iterable[bytes] = representations.in_pieces(texts)
@@ -84,32 +83,9 @@ def _stream(
     if job.has_ended and job.chunks_total == 1:
         body = list(body)
         if len(body) <= SENT_AT_ONCE:
-            return Answer(b"".join(body), headers=headers, mimetype=media_type)
-    return Answer(body, headers=headers, mimetype=media_type)
+            return Answer(b"".join(body), headers=headers, mimetype=wanted.media_type)
+    return Answer(body, headers=headers, mimetype=wanted.media_type)
 
 
-def _as_file(job: Job, what: str, media_type: str) -> dict[str, str]:
-    suffix = "csv" if media_type == CSV else "ndjson"
-    return {"Content-Disposition": f'attachment; filename="{job.id}-{what}.{suffix}"'}
-
-
-def wanted_media_type(headers: Headers) -> str:
-    """The format of results that the caller likes best; CSV if there is no wish.
-
-    Raises NotAcceptable.
-    """
-    return _liked_best(headers.get("Accept"))
-
-
-@lru_cache(maxsize=256)
-def _liked_best(accept: str | None) -> str:
-    """Kept for the last headers: there are as few as there are HTTP libraries."""
-    # What a wish says of a format besides its name (RFC 9110 §12.5.1), as "charset=utf-8", is met.
-    wishes = MIMEAccept(
-        (wish.partition(";")[0].strip(), quality)
-        for wish, quality in parse_accept_header(accept, MIMEAccept)
-    )
-    media_type = wishes.best_match([CSV, NDJSON]) if wishes else CSV
-    if media_type is None:
-        raise NotAcceptable(f"There is {CSV} and {NDJSON}.")
-    return media_type
+def _as_file(job: Job, what: str, wanted: ResultFormat) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{job.id}-{what}.{wanted.suffix}"'}

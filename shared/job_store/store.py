@@ -16,6 +16,7 @@ from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.jobs import Job, JobErrorCode, JobStatus
+from shared.row_range import ALL_ROWS, RowRange, limited, without_first
 
 LIST_BATCH = 100
 """Jobs read in one round trip while a list is filtered."""
@@ -54,6 +55,8 @@ class Batch:
     texts: tuple[bytes, ...] = ()
     next_chunk: int = 0
     is_last: bool = False
+    unwanted_rows: int = 0
+    """So many of the next rows are still to be left out."""
 
 
 class JobStore:
@@ -124,7 +127,9 @@ class JobStore:
             if record
         ]
 
-    def get_with_results(self, job_id: str) -> tuple[Job, Iterator[bytes]]:
+    def get_with_results(
+        self, job_id: str, rows: RowRange = ALL_ROWS
+    ) -> tuple[Job, Iterator[bytes]]:
         """A snapshot of a job and its `results`, those of a small job in the same round trip.
 
         Raises as `get`.
@@ -138,45 +143,50 @@ class JobStore:
             return self.get(job_id), iter(())
         job = records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
         if job.has_ended and job.chunks_total == 1:
-            return job, iter([first] if first else ())
-        return job, self.results(job)
+            texts, _ = without_first([first] if first else [], rows.offset)
+            return job, limited(iter(texts), rows.limit)
+        return job, self.results(job, rows)
 
-    def results(self, job: Job) -> Iterator[bytes]:
-        """Result lines of a job's committed chunks, in input order.
+    def results(self, job: Job, rows: RowRange = ALL_ROWS) -> Iterator[bytes]:
+        """Result lines of a job's committed chunks, in input order, or some of these lines.
 
         Raises JobGoneError while iterating if the job is deleted or expires meanwhile.
         """
-        return self._texts(job.id, "results")
+        return limited(self._texts(job.id, "results", rows.offset), rows.limit)
 
-    def errors(self, job: Job) -> Iterator[bytes]:
-        """Row errors of a job's committed chunks, in input order. Raises as `results`."""
-        return self._texts(job.id, "errors")
+    def errors(self, job: Job, rows: RowRange = ALL_ROWS) -> Iterator[bytes]:
+        """Row errors of a job's committed chunks, in input order, or some of them. Raises as
+        `results`."""
+        return limited(self._texts(job.id, "errors", rows.offset), rows.limit)
 
     def rejects(self, job: Job) -> Iterator[RejectedRows]:
         """The failed rows of a job's committed chunks, in input order. Raises as `results`."""
         return map(records.parse_rejects, self._texts(job.id, "rejects"))
 
-    def _texts(self, job_id: str, what: str) -> Iterator[bytes]:
-        batch = Batch()
+    def _texts(self, job_id: str, what: str, unwanted_rows: int = 0) -> Iterator[bytes]:
+        batch = Batch(unwanted_rows=unwanted_rows)
         while not batch.is_last:
-            batch = self._batch(job_id, what, batch.next_chunk)
+            batch = self._next_batch(job_id, what, batch)
             yield from batch.texts
 
-    def follow(self, job_id: str) -> Iterator[bytes]:
+    def follow(self, job_id: str, rows: RowRange = ALL_ROWS) -> Iterator[bytes]:
         """Result lines of a job's chunks, in input order, each as soon as it and all before it are
         committed; after the job's end, those that there are. Woken, not polling.
 
         About every `LOOK_SECONDS` there is something: an empty text if nothing is new. Outlasts a
         restart of Redis. Raises JobNotFoundError, JobGoneError while iterating.
         """
-        batch, is_idle, away_since = Batch(), True, 0.0
+        return limited(self._followed(job_id, rows.offset), rows.limit)
+
+    def _followed(self, job_id: str, unwanted_rows: int) -> Iterator[bytes]:
+        batch, is_idle, away_since = Batch(unwanted_rows=unwanted_rows), True, 0.0
         with self._redis.pubsub() as subscription:  # type: ignore[no-untyped-call]
             while not batch.is_last:
                 first_chunk = batch.next_chunk
                 try:
                     if is_idle:
                         _listen(subscription, keys.progress(job_id))
-                    batch = self._batch(job_id, "results", first_chunk, is_followed=True)
+                    batch = self._next_batch(job_id, "results", batch, is_followed=True)
                     away_since = 0.0
                 except StoreUnavailableError:
                     away_since = away_since or time.monotonic()
@@ -186,18 +196,25 @@ class JobStore:
                 is_idle = batch.next_chunk == first_chunk
                 yield from batch.texts or (b"",)
 
-    def _batch(
-        self, job_id: str, what: str, first_chunk: int, *, is_followed: bool = False
+    def _next_batch(
+        self, job_id: str, what: str, before: Batch, *, is_followed: bool = False
     ) -> Batch:
-        """Texts of chunks from the first on. Those that are missing are passed over or, if the job
+        """Texts of the chunks behind a batch. Those that are missing are passed over or, if the job
         `is_followed` and may still bring them, not."""
+        bounds = (before.next_chunk, READ_BYTES, READ_CHUNKS)
         answer = self._scripts.run(
-            "read_chunks", job_id, what, first_chunk, READ_BYTES, READ_CHUNKS, int(is_followed)
+            "read_chunks", job_id, what, *bounds, int(is_followed), before.unwanted_rows
         )
         if not isinstance(answer, list):
             raise _absence(job_id, answer)
-        next_chunk, is_last, texts = answer
-        return Batch(texts=tuple(texts), next_chunk=next_chunk, is_last=bool(is_last))
+        next_chunk, is_last, found, unwanted_rows = answer
+        texts, unwanted_rows = without_first(found, unwanted_rows)
+        return Batch(
+            texts=texts,
+            next_chunk=next_chunk,
+            is_last=bool(is_last),
+            unwanted_rows=unwanted_rows,
+        )
 
     def await_end(self, job_id: str, channel: str) -> bool:
         """Have a job's end told on a channel, see `ends.py`; False if it has ended or is gone."""

@@ -232,7 +232,7 @@ def test_a_key_is_one_key_for_jobs_and_predictions(api: Api) -> None:
 def test_a_format_that_there_is_not_is_refused_before_a_job_is_made(api: Api) -> None:
     before = newest_job(api)
 
-    answer = api.predict("x\n6\n", model="line", headers={"Accept": "application/json"})
+    answer = api.predict("x\n6\n", model="line", headers={"Accept": "application/xml"})
 
     assert_problem(answer, 406, "not_acceptable", "text/csv", "application/x-ndjson")
     assert newer_job(api, before) is None
@@ -300,7 +300,8 @@ def test_what_makes_no_job_is_refused_as_there(api: Api, kind: str) -> None:
     assert answer.status_code == there.status_code >= 400
     extra = frozenset({"errors"} & there.json().keys())
     assert_problem(answer, there.status_code, there.json()["code"], extra=extra)
-    assert answer.json() == there.json()
+    # Among the parameters that there are, it has one more.
+    assert answer.text.replace(", format", "") == there.text
     assert newer_job(api, before) is None
 
 

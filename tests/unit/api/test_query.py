@@ -5,6 +5,7 @@ from werkzeug import Request
 from werkzeug.datastructures import MultiDict
 
 from api.query import (
+    FeaturesQuery,
     JobListQuery,
     ResultsQuery,
     RetryOrder,
@@ -15,6 +16,7 @@ from api.query import (
 )
 from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
 from shared.jobs import JobStatus, new_job_id
+from shared.row_range import ALL_ROWS, RowRange
 
 
 def parse(*pairs: tuple[str, str]) -> JobListQuery:
@@ -65,7 +67,14 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 
 def test_where_there_are_no_parameters_none_is_taken() -> None:
     with pytest.raises(UnknownParameterError, match=r"'limit'.*none"):
-        parse_query(RowErrorsQuery, MultiDict({"limit": "1"}))
+        parse_query(FeaturesQuery, MultiDict({"limit": "1"}))
+
+
+def test_a_part_of_the_results_is_all_of_them_unless_something_is_said() -> None:
+    assert parse_query(ResultsQuery, MultiDict()).rows == ALL_ROWS
+    assert parse_query(RowErrorsQuery, MultiDict({"offset": "3", "limit": "0"})).rows == RowRange(
+        offset=3, limit=0
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,27 @@
-"""Results and jobs on the wire say what the records say."""
+"""Jobs and models on the wire say what the records say."""
 
 import csv
 import io
-import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from api import representations
 from api.representations import (
-    errors_csv,
-    errors_ndjson,
     job_document,
-    results_csv,
-    results_ndjson,
     template_csv,
 )
 from shared.jobs import Job, JobStatus
-from shared.signature import Dtype, OutputColumn
 from tests.factories import make_feature, make_manifest, make_signature, make_spec
-
-COLUMNS = (
-    OutputColumn(name="row", dtype=Dtype.INT),
-    OutputColumn(name="key", dtype=Dtype.STRING),
-    OutputColumn(name="score", dtype=Dtype.FLOAT),
-    OutputColumn(name="good", dtype=Dtype.BOOL),
-    OutputColumn(name="error", dtype=Dtype.STRING),
-)
 
 
 def make_job(**changes: Any) -> Job:
     defaults: dict[str, Any] = {
         "id": "job_1",
-        "spec": make_spec(result_columns=COLUMNS),
+        "spec": make_spec(),
         "status": JobStatus.RUNNING,
         "total": 100,
         "succeeded": 20,
@@ -48,52 +34,6 @@ def make_job(**changes: Any) -> Job:
         "read_at_ms": 1_750_000_002_000,
     }
     return Job(**defaults | changes)
-
-
-def ndjson(*texts: bytes) -> list[dict[str, Any]]:
-    lines = b"".join(results_ndjson(make_job(), iter(texts))).splitlines()
-    return [json.loads(line) for line in lines]
-
-
-def test_results_have_a_header_and_the_lines_of_all_chunks() -> None:
-    texts = iter([b"1,a,0.5,true,\n", b"2,b,1,false,\n"])
-
-    body = b"".join(results_csv(make_job(), texts))
-
-    assert body == b"row,key,score,good,error\n1,a,0.5,true,\n2,b,1,false,\n"
-
-
-def test_values_become_json_in_their_types() -> None:
-    assert ndjson(b"1,7,0.1,true,\n") == [
-        {"row": 1, "key": "7", "score": 0.1, "good": True, "error": None}
-    ]
-
-
-def test_what_json_can_not_say_is_null() -> None:
-    rows = ndjson(b"1,,nan,,bad\n2,,inf,,\n3,,-inf,false,\n")
-
-    assert [row["score"] for row in rows] == [None, None, None]
-    assert [row["good"] for row in rows] == [None, None, False]
-    assert all(json.dumps(row, allow_nan=False) for row in rows)
-
-
-@settings(max_examples=100)
-@given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, max_size=5))
-def test_any_text_is_one_line_of_json_and_reads_back(keys: list[str]) -> None:
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([1, key, 0.5, "true", ""] for key in keys)
-
-    assert [row["key"] for row in ndjson(text.getvalue().encode())] == keys
-
-
-def test_row_errors_come_as_csv_and_as_json() -> None:
-    line = b'3,5,x,not_a_number,"No, ""a"""\n'
-
-    as_csv = b"".join(errors_csv(iter([line])))
-    as_json = json.loads(b"".join(errors_ndjson(iter([line]))))
-
-    assert as_csv == b"row,line,column,code,message\n" + line
-    assert list(as_json.values()) == [3, 5, "x", "not_a_number", 'No, "a"']
 
 
 def test_a_job_document_counts_every_row_once() -> None:
