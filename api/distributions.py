@@ -99,13 +99,13 @@ def of_numbers(
     if not values:
         return None
     edges = _edges(*_extent(values, trained_quantiles), is_whole=is_whole)
-    shares = _shares(((value, value, 1 / len(values)) for value in values), edges)
+    counts = _amounts(((value, value, 1.0) for value in values), edges)
     trained = _trained_shares(trained_quantiles, edges)
     bins = (
-        Bin(low=low, high=high, share=share, trained_share=trained_share)
-        for (low, high), share, trained_share in zip(pairwise(edges), shares, trained, strict=True)
+        Bin(low=low, high=high, share=count / len(values), trained_share=trained_share)
+        for (low, high), count, trained_share in zip(pairwise(edges), counts, trained, strict=True)
     )
-    left_out = len(values) - round(sum(shares) * len(values))
+    left_out = len(values) - round(sum(counts))
     return Distribution(title=title, values=len(values), bins=tuple(bins), left_out=left_out)
 
 
@@ -146,21 +146,21 @@ def _trained_shares(found: Sequence[float], edges: Sequence[float]) -> Iterable[
         return [None] * (len(edges) - 1)
     # As many predictions lie between any two neighbours among the quantiles.
     pieces = ((low, high, 1 / (len(found) - 1)) for low, high in pairwise(found))
-    return _shares(pieces, edges)
+    return _amounts(pieces, edges)
 
 
-def _shares(pieces: Iterable[tuple[float, float, float]], edges: Sequence[float]) -> list[float]:
-    """What of these pieces lies in each bin; each has a share, spread evenly from low to high.
+def _amounts(pieces: Iterable[tuple[float, float, float]], edges: Sequence[float]) -> list[float]:
+    """What of these pieces lies in each bin; each has an amount, spread evenly from low to high.
 
     The last bin has its upper edge, too.
     """
     first, width = edges[0], (edges[-1] - edges[0]) / (len(edges) - 1)
-    shares = [0.0] * (len(edges) - 1)
-    for low, high, share in pieces:
+    amounts = [0.0] * (len(edges) - 1)
+    for low, high, amount in pieces:
         begin, end = (low - first) / width, (high - first) / width
-        for number, part in _spread(begin, end, behind=len(shares)):
-            shares[number] += share * part
-    return shares
+        for number, part in _spread(begin, end, behind=len(amounts)):
+            amounts[number] += amount * part
+    return amounts
 
 
 def _spread(begin: float, end: float, *, behind: int) -> Iterator[tuple[int, float]]:

@@ -5,7 +5,7 @@ import io
 import time
 from dataclasses import dataclass
 
-from api.representations import ERROR_COLUMNS
+from api.result_formats import ERROR_LAYOUT, ResultFormat, rendered
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import WaitingRoom
@@ -106,8 +106,8 @@ class RowScorer:
             hearing.close()
 
     def _errors(self, job: Job) -> list[RowError]:
-        text = b"".join(self.store.errors(job)).decode()
-        records = csv.DictReader(io.StringIO(text, newline=""), fieldnames=ERROR_COLUMNS)
+        texts = rendered(ERROR_LAYOUT, self.store.errors(job), ResultFormat.CSV)
+        records = csv.DictReader(io.StringIO(b"".join(texts).decode(), newline=""))
         errors = [RowError(column=r["column"], message=r["message"]) for r in records]
         # A job that failed for another reason has no row to blame.
         return errors or [
