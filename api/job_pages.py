@@ -116,7 +116,9 @@ class JobListPage:
         return self._url(after=self.jobs[-1].id)
 
     def _url(self, after: str | None = None) -> str:
-        wanted = {"status": self.query.status, "model": self.query.model, "after": after}
+        limit = self.query.limit if "limit" in self.query.model_fields_set else None
+        filters = {"status": self.query.status, "model": self.query.model}
+        wanted = filters | {"limit": limit, "after": after}
         query = urlencode({name: value for name, value in wanted.items() if value})
         return f"/ui/jobs?{query}" if query else "/ui/jobs"
 

@@ -95,6 +95,13 @@ def test_a_list_keeps_its_filters_from_page_to_page() -> None:
     assert shown.next_url == f"/ui/jobs?status=running&model=a+b&after={OLD}"
 
 
+def test_a_list_keeps_its_length_from_page_to_page() -> None:
+    shown = JobListPage(jobs=[], query=JobListQuery(limit=5), models=[], has_more=False)
+
+    assert not shown.is_live
+    assert shown.url == "/ui/jobs?limit=5"
+
+
 def test_of_results_with_many_columns_some_are_shown() -> None:
     columns = make_spec().result_columns * 40
     good, bad = [*["1"] * 39, ""], [*["1"] * 39, "code"]
