@@ -11,10 +11,17 @@ BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 READABLE_CHARS = 9
 """Longest number that is shown with all its digits."""
 
+DURATIONS = (
+    (86_400, ("d", "h"), 3_600),
+    (3_600, ("h", "min"), 60),
+    (60, ("min", "s"), 1),
+)
+"""Seconds of a unit, its name and that of the next smaller one, and the seconds of that."""
+
 
 def install(app: Flask) -> None:
     """Make those that need no argument filters in the templates of `app`."""
-    for write in (count, number, share, size, moment, words):
+    for write in (count, number, share, size, moment, duration, shortened, words):
         app.jinja_env.filters[write.__name__] = write
 
 
@@ -83,6 +90,18 @@ def moment(value: str | int | datetime) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), f"{at:%Y-%m-%d %H:%M} UTC"
     )
+
+
+def duration(seconds: float) -> str:
+    """A time span with as much of it as people want to know: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 1:
+        return f"{seconds:.2g} s" if seconds >= 0.001 else "0 s"
+    whole = round(seconds)
+    for unit, (name, smaller), smaller_unit in DURATIONS:
+        if whole >= unit:
+            rest = whole % unit // smaller_unit
+            return f"{whole // unit} {name}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
 
 
 def words(name: str) -> str:

@@ -6,7 +6,7 @@ import requests
 from tests.browser.visits import DESKTOP, PHONE, OpenPage, assert_accessible, assert_fits
 from tests.live_stack import Api
 
-PAGES = ("/", "/docs", "/ui/models/churn", "/ui/nothing")
+PAGES = ("/", "/docs", "/ui/jobs", "/ui/models/churn", "/ui/nothing")
 
 
 @pytest.mark.parametrize("path", PAGES)
