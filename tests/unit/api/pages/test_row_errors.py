@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.row_error_table import CONTEXT_CHARS, FailedRow, failed_rows
+from api.pages.row_errors import CONTEXT_CHARS, FailedRow, failed_rows
 from shared.chunks import RejectedRows
 from tests.factories import make_result
 from tests.job_steps import JobSteps
