@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from api.pages.record_cells import cell_span
 from shared import csv_records
 from shared.chunks import RejectedRows, RowError
 from shared.job_store.store import JobStore
@@ -81,17 +82,13 @@ def _records(
 
 
 def _excerpt(record: bytes | None, column: str, job: Job) -> Excerpt | None:
-    """A record with the cell of a column marked, where it has as many cells as the header."""
+    """A record with the cell of a column marked, where it can be told."""
     if record is None:
         return None
-    delimiter, header = job.spec.delimiter.encode(), job.spec.header
-    # Of the same length as the record, so its delimiters are where those of the record are.
-    cells = csv_records.mask(record, delimiter).split(delimiter)
-    if column not in header or len(cells) != len(header):
+    span = cell_span(record, column, job.spec)
+    if span is None:
         return Excerpt.of("", None, _text(record))
-    place = header.index(column)
-    start = sum(len(cell) + len(delimiter) for cell in cells[:place])
-    end = start + len(cells[place])
+    start, end = span
     return Excerpt.of(_text(record[:start]), _text(record[start:end]), _text(record[end:]))
 
 

@@ -1,5 +1,6 @@
 """Pages of jobs: live while they run, whole when they have ended, and of use without script."""
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -260,6 +261,29 @@ def test_row_errors_name_line_and_column_and_show_the_row_as_it_was_sent(
     assert api.get(str(csv.get_attribute("href"))).text.count("\n") == 3
 
 
+def test_rows_of_other_formats_are_shown_as_they_were_sent(api: Api, open_page: OpenPage) -> None:
+    record = '{"x": "on, e"}'
+    lines = api.submit(
+        f'{{"x": 1}}\n{record}\n', model="line", headers={"Content-Type": "application/x-ndjson"}
+    ).json()
+    parquet = io.BytesIO()
+    pd.DataFrame({"x": ["1", "one"]}).to_parquet(parquet)
+    table = api.submit(
+        parquet.getvalue(),
+        model="line",
+        headers={"Content-Type": "application/vnd.apache.parquet"},
+    ).json()
+
+    page = open_page(path_of(lines))
+    assert page.locator("#errors td").all_inner_texts()[:4] == ["2", "2", "x", record]
+    assert page.locator("mark").inner_text() == '"on, e"'
+
+    # What has no lines shows none.
+    page.goto(path_of(table))
+    assert page.locator("#errors td").all_inner_texts()[:3] == ["2", "x", '"one"']
+    assert page.locator("mark").inner_text() == '"one"'
+
+
 def test_failed_rows_are_retried_as_a_job_of_their_own(
     open_page: OpenPage, partial_job: dict[str, Any]
 ) -> None:
@@ -320,7 +344,7 @@ def test_a_job_is_deleted_after_a_second_thought(api: Api, open_page: OpenPage) 
     page.wait_for_url("**/ui/jobs")
     assert api.get(f"/jobs/{job['id']}").status_code == 410
     assert page.goto(path_of(job)).status == 410  # type: ignore[union-attr]
-    assert page.get_by_role("heading", name="Gone").is_visible()
+    assert page.get_by_role("heading", name="No longer here").is_visible()
 
 
 def test_a_job_that_never_was_has_a_page_that_says_so(open_page: OpenPage) -> None:

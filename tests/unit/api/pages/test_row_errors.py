@@ -4,6 +4,7 @@ import pytest
 
 from api.pages.row_errors import CONTEXT_CHARS, FailedRow, failed_rows
 from shared.chunks import RejectedRows
+from shared.jobs import InputFormat
 from tests.factories import make_result
 from tests.job_steps import JobSteps
 
@@ -41,6 +42,30 @@ def test_the_cell_that_an_error_is_about_is_marked(
 
     assert [parts(row) for row in rows] == expected
     assert (rows[0].error.line, rows[0].error.message) == (4, "No number.")
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ('{"a": 1, "b": "x, y"}', ('{"a": 1, "b": ', '"x, y"', "}")),
+        ('{ "é":[1,{"b":2}] , "b" : null }', ('{ "é":[1,{"b":2}] , "b" : ', "null", " }")),
+        ('{"a": 1}', ("", None, '{"a": 1}')),
+        ("{}", ("", None, "{}")),
+        ('{"a": 1 "b": 2}', ("", None, '{"a": 1 "b": 2}')),
+        ('{"a": 1', ("", None, '{"a": 1')),
+        ("[1, 2]", ("", None, "[1, 2]")),
+        ("no", ("", None, "no")),
+        (f'{{"a": {"[" * 100_000}', ("", None, f'{{"a": {"[" * (CONTEXT_CHARS - 6)}…')),
+    ],
+)
+def test_in_a_record_of_json_the_value_is_marked(
+    steps: JobSteps, record: str, expected: tuple[str, str | None, str]
+) -> None:
+    errors = "3,4,b,not_a_number,No number.\n"
+
+    rows = found(steps, errors, f"{record}\n", delimiter="", input_format=InputFormat.NDJSON)
+
+    assert parts(rows[0]) == expected
 
 
 def test_a_row_with_two_errors_is_shown_with_each(steps: JobSteps) -> None:
