@@ -8,7 +8,8 @@ An empty cell is null in every column, texts included: in CSV an empty text look
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -81,7 +82,7 @@ def _write_row_group(writer: Any, gathered: list[Any]) -> None:
 
 def carried_dtypes(carried_types: str) -> tuple[Dtype, ...]:
     """What JSON makes of the carried columns: numbers, booleans, and texts of all else."""
-    return tuple(_dtype(wanted) for wanted in _types_of(carried_types))
+    return tuple(_dtype(field.type) for field in _fields_of(carried_types))
 
 
 def _dtype(wanted: Any) -> Dtype:
@@ -97,11 +98,13 @@ class ResultLines:
 
     def __init__(self, columns: Sequence[OutputColumn], carried_types: str) -> None:
         types = [_ARROW_TYPES[column.dtype] for column in columns]
-        carried = [_result_type(wanted) for wanted in _types_of(carried_types)]
+        fields = _fields_of(carried_types)
+        carried = [_result_type(field.type) for field in fields]
         # They stand behind the row's number, perhaps under other names than in the input.
         types[1 : 1 + len(carried)] = carried
         names = [column.name for column in columns]
-        self.schema = pa.schema(list(zip(names, types, strict=True)))
+        metadata = _pandas_metadata(names, {1 + n: field for n, field in enumerate(fields)})
+        self.schema = pa.schema(list(zip(names, types, strict=True)), metadata)
         self._carried = range(1, 1 + len(carried))
         self._numbers = [str(number) for number in range(len(names))]
         self._parse_options = pa.csv.ParseOptions(newlines_in_values=True)
@@ -130,10 +133,30 @@ class ResultLines:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
-def _types_of(carried_types: str) -> list[Any]:
+def _fields_of(carried_types: str) -> list[Any]:
     if not carried_types:
         return []
-    return list(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(carried_types))).types)
+    return list(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(carried_types))))
+
+
+def _pandas_metadata(names: Sequence[str], carried: Mapping[int, Any]) -> dict[str, str]:
+    """Metadata by which pandas gives columns the types of its own that they had.
+
+    Source: https://pandas.pydata.org/docs/development/developer.html
+    """
+    types = {
+        names[at]: field.metadata[b"pandas"].decode()
+        for at, field in carried.items()
+        if field.metadata and b"pandas" in field.metadata
+    }
+    if not types:
+        return {}
+    columns = [
+        {"name": name, "field_name": name, "pandas_type": known.lower(), "numpy_type": known}
+        | {"metadata": None}
+        for name, known in types.items()
+    ]
+    return {"pandas": json.dumps({"index_columns": [], "column_indexes": [], "columns": columns})}
 
 
 def _result_type(wanted: Any) -> Any:

@@ -8,6 +8,8 @@ for. Nulls are empty. Nested values have no text.
 """
 
 import base64
+import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +30,9 @@ SLICE_BYTES = 1024 * 1024
 
 NUMBER_BYTES = 32
 """About how long a number or a time is at most."""
+
+NULLABLE = re.compile(r"U?Int(8|16|32|64)|Float(32|64)|boolean")
+"""pandas' types whose missing values are not NaN."""
 
 BATCH_ROWS = 16 * 1024
 THRIFT_BYTES = 64 * 1024 * 1024
@@ -50,13 +55,18 @@ class ColumnarTable:
             return tuple(self._schema.names)
 
     def types_of(self, names: Sequence[str]) -> str:
-        """The types of these columns, as an Arrow schema in base64; empty for none."""
+        """The types of these columns, as an Arrow schema in base64; empty for none. With a field
+        goes what pandas calls its type, if that says more."""
         import pyarrow as pa
 
         if not names:
             return ""
-        fields = [pa.field(name, self._schema.field(name).type) for name in names]
         with reading(self._name, self._hint):
+            pandas_types = _pandas_types(self._schema)
+            fields = [
+                pa.field(name, self._schema.field(name).type, metadata=pandas_types.get(name))
+                for name in names
+            ]
             return base64.b64encode(pa.schema(fields).serialize().to_pybytes()).decode()
 
     def check_types(self, names: Sequence[str]) -> None:
@@ -90,6 +100,20 @@ class ColumnarTable:
 
     def _batches(self, names: Sequence[str]) -> Iterator["pa.RecordBatch"]:
         raise NotImplementedError
+
+
+def _pandas_types(schema: "pa.Schema") -> dict[str, dict[str, str]]:
+    """Of columns that were pandas' own nullable types: which, as metadata of their fields. Without
+    it pandas reads integers with gaps as floats."""
+    try:
+        described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return {
+            column["field_name"]: {"pandas": column["numpy_type"]}
+            for column in described.get("columns", [])
+            if NULLABLE.fullmatch(column["numpy_type"])
+        }
+    except (ValueError, RecursionError, LookupError, AttributeError, TypeError):
+        return {}  # anybody can write anything there
 
 
 class ParquetTable(ColumnarTable):
