@@ -5,18 +5,24 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import page_assets, page_formats, page_frame, problems
+from api import problems
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.pages import assets, formats, frame
+from api.pages.findings import JobFindings
+from api.pages.jobs import JobPages
+from api.pages.row_scoring import RowScorer
 from api.reception import Reception, wake
 from api.routes import (
     contract,
     deliveries,
     events,
     health,
+    job_pages,
     jobs,
+    model_pages,
     models,
     pages,
     predict,
@@ -33,6 +39,7 @@ from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
+from shared.job_store.job_chunks import JobChunks
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
@@ -107,10 +114,16 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
+    chunks = JobChunks(redis)
+    findings = JobFindings(store, chunks, repository)
+    shown = JobPages(store=store, chunks=chunks, repository=repository, findings=findings)
+    app.register_blueprint(job_pages.make_blueprint(shown, submission))
+    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
+    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
-    page_assets.install(app)
-    page_formats.install(app)
-    page_frame.install(app)
+    assets.install(app)
+    formats.install(app)
+    frame.install(app)
     problems.install(app)
     return app
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from api import page_frame
+from api.pages import frame
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -58,20 +58,22 @@ def install(app: Flask) -> None:
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
     """A problem document, to which `members` are added as they are; a page where one was wanted."""
-    if page_frame.is_page(request.path):
-        return page_frame.problem_page(status, code, detail, **members)
-    document = {
+    if frame.is_page(request.path):
+        return frame.problem_page(status, code, detail, **members)
+    response = jsonify(problem_document(status, code, detail) | members)
+    response.status_code = status.value
+    response.mimetype = MEDIA_TYPE
+    return response
+
+
+def problem_document(status: HTTPStatus, code: str, detail: str) -> dict[str, object]:
+    return {
         "type": "about:blank",
         "title": status.phrase,
         "status": status.value,
         "code": code,
         "detail": detail,
-        **members,
     }
-    response = jsonify(document)
-    response.status_code = status.value
-    response.mimetype = MEDIA_TYPE
-    return response
 
 
 def status_of(error: errors.RowmillError) -> HTTPStatus:

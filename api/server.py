@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import BoundedSemaphore, Lock
@@ -15,6 +16,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from api.deferral import IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
+from api.refusals import refusal
 
 STAY_MS = 20
 """How long a thread waits for the next request of a connection before it hands it back to the event
@@ -47,6 +49,17 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         self._next_tick = 0.0
         # How to go on, by socket.
         self._resumed: dict[Any, Callable[[], Any]] = {}
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
+        """What is no HTTP gets a problem document, as all other errors do."""
+        answer = refusal(exc)
+        if answer is None:
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.warning("request refused: %s", exc)
+        # Who has gone, or does not read, misses it.
+        with suppress(OSError):
+            client.sendall(answer)
 
     def handle(self, conn: Any) -> Any:
         """Serve the requests of a connection; returns what Gunicorn's own method does, or what its

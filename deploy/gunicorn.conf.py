@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from api.app import UPLOADS
+from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
 from shared.settings import Settings
 
@@ -27,6 +28,8 @@ preload_app = True
 threads = WAITING_THREADS + FOLLOWING_THREADS + 16
 # Each request that waits holds one, and ROWMILL_MAX_WAITING_REQUESTS may be half of them.
 worker_connections = 1000
+
+limit_request_line = REQUEST_LINE_BYTES
 
 # Not whatever is installed: gunicorn_h1c takes requests that this parser refuses.
 http_parser = "python"

@@ -13,6 +13,9 @@ Result = TypeVar("Result")
 FIRST_PAUSE_SECONDS = 0.5
 """Where the server names no `Retry-After`; each pause is twice as long as the one before."""
 
+LONGEST_PAUSE_SECONDS = 8.0
+"""Of those; else half of the patience would go into one pause, or be left over for want of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
@@ -44,7 +47,7 @@ class Patience:
                     raise
             self.clock.sleep(pause_seconds)
             rest_seconds -= pause_seconds
-            own_pause_seconds *= 2
+            own_pause_seconds = min(2 * own_pause_seconds, LONGEST_PAUSE_SECONDS)
 
     def _may_pass(self, error: RowmillError) -> bool:
         # A server that was never there has another address, or must be started first.

@@ -22,8 +22,8 @@ RowmillError
 │   ├── WebhooksNotConfiguredError  webhooks_not_configured
 │   ├── CallbackRefusedError        callback_refused
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
-│   ├── IdempotencyKeyReusedError   idempotency_key_reused
-│   └── CrossSiteError              cross_site_request
+│   └── IdempotencyKeyReusedError   idempotency_key_reused
+├── CrossSiteError                  cross_site_request
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -291,7 +291,7 @@ class IdempotencyKeyReusedError(InputError):
         )
 
 
-class CrossSiteError(InputError):
+class CrossSiteError(RowmillError):
     """Another site made a browser send this."""
 
     code = "cross_site_request"

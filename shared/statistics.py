@@ -1,4 +1,5 @@
-"""What a model was trained on, feature by feature: what new input is compared with."""
+"""What a model was trained on, feature by feature, and what it makes of that: what new input and
+its predictions are compared with."""
 
 from typing import Annotated
 
@@ -30,6 +31,17 @@ class FeatureStatistics(BaseModel):
         return tuple(sorted(set(self.quantiles[1:-1])))
 
 
+class PredictionStatistics(BaseModel):
+    """One column of what a model itself makes of the sample that it was published with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quantiles: tuple[float, ...] = ()
+    """The minimum, every second percentile and the maximum; numbers only."""
+    categories: dict[str, Share] = {}
+    """Shares of the values as results write them, of texts, booleans and few whole numbers."""
+
+
 class TrainingStatistics(BaseModel):
     """The sample that a model was published with."""
 
@@ -38,6 +50,9 @@ class TrainingStatistics(BaseModel):
     rows: Annotated[int, Field(ge=1)]
     features: tuple[FeatureStatistics, ...]
     """In the order of the signature's features."""
+    predictions: tuple[PredictionStatistics, ...] = ()
+    """In the order of the columns of `predict`, as far as they are kept; empty for a model without
+    it and for a version of an earlier Rowmill."""
     background: tuple[float, ...] = ()
     """Means of what the final estimator of a linear model gets, from which contributions are
     counted; empty where there is no need."""

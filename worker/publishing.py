@@ -24,7 +24,7 @@ from worker.fingerprint import fingerprint
 from worker.onnx_model import OnnxModel
 from worker.repository_home import own_repository
 from worker.signature_learning import learn_signature
-from worker.training_statistics import learn_statistics
+from worker.training_statistics import learn_predictions, learn_statistics
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "scipy", "skops", "joblib")
 ONNX_LIBRARIES = ("onnxruntime", "numpy", "pandas")
@@ -68,7 +68,9 @@ def publish(
                 f"The metric {quoted(metric)} is {value}; give a number or leave it."
             )
     signature = learn_signature(estimator, sample, output_names=output_names)
-    statistics = learn_statistics(sample, signature)
+    statistics = learn_statistics(sample, signature).model_copy(
+        update={"predictions": learn_predictions(estimator, sample, signature)}
+    )
     background = learn_contributions(estimator, sample, signature)
     if background is not None:
         # The last: never what is asked for by default.

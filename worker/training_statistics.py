@@ -5,14 +5,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from shared.signature import Dtype, Feature, Signature
-from shared.statistics import FeatureStatistics, TrainingStatistics
+from shared.signature import Dtype, Feature, OutputKind, Signature
+from shared.statistics import FeatureStatistics, PredictionStatistics, TrainingStatistics
+from worker import outputs
 from worker.cells import NUMERIC
+from worker.inputs import form_for
 
 DECILES = np.linspace(0, 1, 11)
 
 MAX_COUNTED_CATEGORIES = 100
 """Shares of the most frequent values are kept; of the others it is known that they were seen."""
+
+
+PERCENTILES = np.linspace(0, 1, 51)
+"""Of predictions every second one: fine enough to be drawn in any bins."""
+
+MAX_SCORED_ROWS = 2_000
+"""Rows of the sample that are scored once more: enough for a picture of the predictions, and a part
+of the time that publishing takes anyway."""
+
+MAX_PREDICTIONS = 10
+"""Columns of predictions that are kept. Who has more of them reads no picture of each."""
+
+MAX_CLASSES = 20
+"""More different whole numbers than this are amounts and no classes."""
 
 
 def learn_statistics(sample: pd.DataFrame, signature: Signature) -> TrainingStatistics:
@@ -47,3 +63,42 @@ def _statistics(column: "pd.Series[Any]", feature: Feature) -> FeatureStatistics
     shares = texts.value_counts(normalize=True).head(MAX_COUNTED_CATEGORIES)
     categories = {str(text): float(share) for text, share in shares.items()}
     return FeatureStatistics(missing=missing, categories=categories)
+
+
+def learn_predictions(
+    estimator: Any, sample: pd.DataFrame, signature: Signature
+) -> tuple[PredictionStatistics, ...]:
+    """Statistics of what the estimator's `predict` makes of evenly spread rows of the sample."""
+    columns = signature.outputs.get(OutputKind.PREDICT, ())[:MAX_PREDICTIONS]
+    if not columns:
+        return ()
+    table = pd.DataFrame(sample).rename(columns=str)[list(signature.feature_names)]
+    rows = table.iloc[:: -(-len(table) // MAX_SCORED_ROWS)]
+    values = outputs.call(estimator, OutputKind.PREDICT, form_for(estimator)(rows))
+    by_column = values.reshape(len(rows), -1).T
+    return tuple(
+        _prediction(pd.Series(found).infer_objects(), column.dtype)
+        for found, column in zip(by_column, columns, strict=False)
+    )
+
+
+def _prediction(values: "pd.Series[Any]", dtype: Dtype) -> PredictionStatistics:
+    known = values.dropna()
+    if dtype is Dtype.FLOAT or (dtype is Dtype.INT and known.nunique() > MAX_CLASSES):
+        numbers = known.to_numpy(dtype=np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        if not len(numbers):
+            return PredictionStatistics()
+        quantiles = np.quantile(numbers, PERCENTILES)
+        return PredictionStatistics(quantiles=tuple(map(_rounded, quantiles.tolist())))
+    texts = known.map(str).str.lower() if dtype is Dtype.BOOL else known.map(str)
+    shares = texts.value_counts(normalize=True).head(MAX_COUNTED_CATEGORIES)
+    return PredictionStatistics(
+        categories={str(text): _rounded(share) for text, share in shares.items()}
+    )
+
+
+def _rounded(number: float) -> float:
+    """To digits that are the same wherever and with however many threads the model is asked, so
+    that publishing it again makes no new version."""
+    return float(f"{number:.6g}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from api import problems
 from api.contract import parameters
-from api.contract.operations import Answer, Content, Operation, operations
+from api.contract.operations import OF_ANY_REQUEST, Answer, Content, Operation, operations
 from api.contract.schemas import JOB_ID, Schema, components, problem
 from shared.errors import RowmillError
 
@@ -149,7 +149,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
     for base in operation.raises:
         for error in _family(base):
             codes[problems.status_of(error.__new__(error))].add(error.code)
-    for status, code in operation.refuses.items():
+    for status, code in (OF_ANY_REQUEST | operation.refuses).items():
         codes[status].add(code)
     return {
         str(status.value): {

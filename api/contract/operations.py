@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from api.contract.schemas import Schema, closed, list_of, reference
 from api.event_stream import MEDIA_TYPE as EVENT_STREAM
+from api.intake.formats import TABLE_TYPES
 from api.query import (
     DeliveriesQuery,
     EventsQuery,
@@ -18,7 +19,6 @@ from api.query import (
     RowErrorsQuery,
     StatusQuery,
 )
-from api.input_formats import TABLE_TYPES
 from api.result_formats import ResultFormat
 from api.specification import PredictOptions, SubmitOptions
 from shared import errors
@@ -58,7 +58,7 @@ class Operation:
     body: Content = field(default_factory=dict)
     raises: tuple[type[errors.RowmillError], ...] = ()
     """Errors that become problems, those that derive from them included."""
-    refuses: Mapping[HTTPStatus, str] = field(default_factory=dict)
+    refuses: dict[HTTPStatus, str] = field(default_factory=dict)
     """Problems that have no error class: codes by their status."""
 
 
@@ -108,6 +108,10 @@ OF_A_TABLE = (
     *STORE,
 )
 OF_A_MODEL = (errors.ModelNotFoundError, errors.ManifestError, errors.AliasError)
+OF_ANY_REQUEST = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "headers_too_large",
+}
 NO_SUCH_FORMAT = {HTTPStatus.NOT_ACCEPTABLE: "not_acceptable"}
 
 

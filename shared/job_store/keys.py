@@ -7,7 +7,9 @@
 |                       |         | n:attempts → leases given;           |              |         |
 |                       |         | n:running → rows being scored;       |              |         |
 |                       |         | n:lost → how attempts were lost      |              |         |
-|                       |         | n:growth → bytes its results take    |              |         |
+|                       |         | n:growth → bytes its results take;   |              |         |
+|                       |         | n:worker → who leased it last, whose |              |         |
+|                       |         | result it has when it is committed   |              |         |
 | job:{id}:input:{n}    | string  | CSV records of a chunk as they were  | until commit | API     |
 |                       |         | sent                                 |              |         |
 | job:{id}:returned     | list    | chunks given back, to be run next    | until end    | workers |
@@ -168,6 +170,10 @@ def results(job_id: str) -> str:
 
 def deliveries(job_id: str) -> str:
     return _job_key(job_id, ":deliveries")
+
+
+def returned(job_id: str) -> str:
+    return _job_key(job_id, ":returned")
 
 
 def progress(job_id: str) -> str:

@@ -39,7 +39,7 @@ LEADING_ON = (
 TAKING_IN = ("create_job", "submit_jobs", "append_chunk", "close_input")
 """Have `_intake.lua` before them, too."""
 
-READING = ("read_chunks",)
+READING = ("read_chunks", "read_heads")
 """Write nothing, so they run also where a server takes no writes."""
 
 

@@ -6,7 +6,7 @@ import requests
 from tests.browser.visits import DESKTOP, PHONE, OpenPage, assert_accessible, assert_fits
 from tests.live_stack import Api
 
-PAGES = ("/", "/docs", "/ui/nothing")
+PAGES = ("/", "/docs", "/ui/jobs", "/ui/models/churn", "/ui/nothing")
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -43,7 +43,7 @@ def test_the_first_key_leads_past_the_navigation(open_page: OpenPage) -> None:
 def test_a_problem_of_a_page_is_a_page(open_page: OpenPage) -> None:
     page = open_page("/ui/nothing")
 
-    assert page.get_by_role("heading", name="Not Found").is_visible()
+    assert page.get_by_role("heading", name="Not found").is_visible()
     assert page.get_by_role("link", name="All models").is_visible()
 
 

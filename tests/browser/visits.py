@@ -68,6 +68,14 @@ def assert_accessible(page: Page) -> None:
     assert not serious, "\n".join(serious)
 
 
+def drop(page: Page, selector: str, name: str, text: str) -> None:
+    """Drop a file onto an element, as a mouse does."""
+    make = "([n, t]) => { const d = new DataTransfer(); d.items.add(new File([t], n)); return d; }"
+    transfer = page.evaluate_handle(make, [name, text])
+    for event in ("dragenter", "dragover", "drop"):
+        page.dispatch_event(selector, event, {"dataTransfer": transfer})
+
+
 def assert_fits(page: Page) -> None:
     """Nothing has to be scrolled sideways but what scrolls in itself."""
     widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")

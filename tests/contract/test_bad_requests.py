@@ -7,6 +7,7 @@ import requests
 
 from tests.contract.answers import Document, accepted, assert_problem
 from tests.live_stack import Api
+from tests.raw_http import answer_on, connected
 
 UNKNOWN_JOB = "job_" + "0" * 32
 
@@ -146,3 +147,26 @@ def test_a_parameter_that_results_do_not_know_is_refused(api: Api) -> None:
     answer = api.get(f"{job['urls']['results']}?page=2")
 
     assert_problem(answer, 422, "invalid_parameter", "no parameter 'page'")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (f"GET /jobs?model={'a' * 9000} HTTP/1.1\r\n\r\n", 414, "uri_too_long"),
+        (f"GET /jobs HTTP/1.1\r\nX: {'a' * 9000}\r\n\r\n", 431, "headers_too_large"),
+        (
+            "POST /jobs HTTP/1.1\r\nTransfer-Encoding: zip\r\n\r\n",
+            501,
+            "unsupported_transfer_coding",
+        ),
+        ("GET /jobs HTTP/1.1\r\nExpect: cake\r\n\r\n", 417, "expectation_failed"),
+        ("what is this\r\n\r\n", 400, "bad_request"),
+    ],
+)
+def test_what_is_no_http_is_a_problem_too(api: Api, request_: str, status: int, code: str) -> None:
+    with connected(api) as connection:
+        connection.sendall(request_.encode())
+        answered, problem = answer_on(connection)
+
+    assert (answered, problem["status"], problem["code"]) == (status, status, code)
+    assert api.get("/healthz").ok

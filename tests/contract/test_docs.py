@@ -28,7 +28,7 @@ from shared.jobs import JobErrorCode, JobStatus
 from shared.manifest import Artifact, Manifest
 from shared.settings import Settings
 from shared.signature import Feature
-from shared.statistics import FeatureStatistics
+from shared.statistics import FeatureStatistics, PredictionStatistics
 from tests.contract import documents
 from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
 from tests.live_stack import Api, free_port, live_stack
@@ -327,6 +327,7 @@ MANIFEST = DOCS / "reference/manifest.md"
         ("The artifact", Artifact),
         ("The signature", Feature),
         ("The statistics", FeatureStatistics),
+        ("The statistics of predictions", PredictionStatistics),
         ("Aliases", Alias),
     ],
 )

@@ -112,7 +112,8 @@ def test_an_api_that_dies_in_the_middle_of_an_upload_is_waited_for(
         parts.enter_context(worker_process(env, directory / "worker.log", processes=1))
         doomed = parts.enter_context(api_process(env, directory / "doomed.log"))
         proxy = parts.enter_context(cutting_proxy(doomed.url))
-        client = parts.enter_context(Client(proxy.url))
+        # A busy machine takes its time to start an API.
+        client = parts.enter_context(Client(proxy.url, patience=120))
 
         def kill_and_start_another() -> None:
             main = psutil.Process(doomed.pid)

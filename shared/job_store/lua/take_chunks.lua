@@ -79,7 +79,7 @@ local function lease(lane)
   local attempts = call('HINCRBY', CHUNKS, chunk .. ':attempts', 1)
   local plan, lost = call('HGET', CHUNKS, chunk), call('HGET', CHUNKS, chunk .. ':lost') or ''
   local running = lost == '' and '0-' .. string.match(plan, '"rows":(%d+)') or ''
-  call('HSET', CHUNKS, chunk .. ':running', running)
+  call('HSET', CHUNKS, chunk .. ':running', running, chunk .. ':worker', worker)
   hold(lane, chunk, token)
   if not get('started_at_ms') then set('started_at_ms', string.format('%d', NOW)) end
   if get('status') == 'queued' then set('status', 'running') end
@@ -92,7 +92,7 @@ end
 local function lease_fresh(rows)
   set('chunks_taken', 1, 'started_at_ms', string.format('%d', NOW), 'status', 'running')
   unset('is_ready')
-  call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows)
+  call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows, '0:worker', worker)
   hold('small', '0', 1)
   return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {}}
 end

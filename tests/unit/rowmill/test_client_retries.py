@@ -106,7 +106,7 @@ def test_patience_ends(client, server, fake_clock):
     with pytest.raises(TransportError, match="broke off"):
         client.submit(b"a\n1\n")
 
-    assert fake_clock.pauses == [0.5, 1, 2, 4, 8, 16]
+    assert fake_clock.pauses == [0.5, 1, 2, 4, 8, 8, 8, 8, 8, 8]
 
 
 def test_a_first_try_that_is_still_being_taken_in_is_waited_for(client, server, good, fake_clock):

@@ -23,6 +23,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
 """Nothing from another host, nothing inline, nothing evaluated, and no other site's frame around
 it."""
 
+TITLES = {
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.GONE: "No longer here",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too busy just now",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Out of reach just now",
+}
+"""Of problems whose status says all."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 OWN_SITES = ("same-origin", "none")
@@ -51,12 +59,23 @@ def problem_page(status: HTTPStatus, code: str, detail: str, **members: object) 
     """A problem as a page for people, or as a part of one."""
     text = render_template(
         "problem_notice.html" if is_fragment() else "problem.html",
-        status=status,
+        title=_title(status, has_list="errors" in members),
         code=code,
         detail=detail,
         problems=members.get("errors", ()),
     )
     return Response(text, status=status.value)
+
+
+def _title(status: HTTPStatus, *, has_list: bool) -> str:
+    """What has happened, in words of people and not of HTTP."""
+    if has_list:
+        return "The columns do not fit the model"
+    if status in TITLES:
+        return TITLES[status]
+    return (
+        "This was refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "Something went wrong"
+    )
 
 
 def _refuse_other_sites() -> None:
