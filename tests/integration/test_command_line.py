@@ -99,7 +99,7 @@ def test_a_job_without_one_good_row_makes_exit_code_1(run: Run) -> None:
         ("oil", "x\n6\n", r"no model 'oil'; there are: .*line"),
         ("line", "y\n6\n", "Column 'x' is missing"),
         ("line", "a;x\n1;6\n", r"holds ';': try \?delimiter="),
-        ("line", "", "send a CSV with a header line"),
+        ("line", "", "send a table with at least one row"),
     ],
 )
 def test_a_refusal_is_one_line_that_helps_and_exit_code_1(
