@@ -5,13 +5,15 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import page_assets, page_formats, page_frame, problems
+from api import problems
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
-from api.job_findings import JobFindings
-from api.job_pages import JobPages
+from api.pages import assets, formats, frame
+from api.pages.findings import JobFindings
+from api.pages.jobs import JobPages
+from api.pages.row_scoring import RowScorer
 from api.reception import Reception, wake
 from api.routes import (
     contract,
@@ -27,7 +29,6 @@ from api.routes import (
     results,
     status,
 )
-from api.row_scoring import RowScorer
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -120,9 +121,9 @@ def create_app(settings: Settings) -> Flask:
     scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
     app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
-    page_assets.install(app)
-    page_formats.install(app)
-    page_frame.install(app)
+    assets.install(app)
+    formats.install(app)
+    frame.install(app)
     problems.install(app)
     return app
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from api import page_frame
+from api.pages import frame
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,8 @@ def install(app: Flask) -> None:
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
     """A problem document, to which `members` are added as they are; a page where one was wanted."""
-    if page_frame.is_page(request.path):
-        return page_frame.problem_page(status, code, detail, **members)
+    if frame.is_page(request.path):
+        return frame.problem_page(status, code, detail, **members)
     response = jsonify(problem_document(status, code, detail) | members)
     response.status_code = status.value
     response.mimetype = MEDIA_TYPE

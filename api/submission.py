@@ -9,9 +9,9 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 
-from api.bodies import Body
-from api.intake import CsvIntake
-from api.intakes import make_intake
+from api.intake.bodies import Body
+from api.intake.csv_intake import CsvIntake
+from api.intake.intakes import make_intake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.serving import Served, Serving

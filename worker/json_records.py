@@ -55,7 +55,12 @@ class JsonRecords(ChunkRecords):
 
     @cached_property
     def _rows_read(self) -> list[list[str | None] | Damage]:
-        return [self._row(self.data[record.start : record.end]) for record in self._records]
+        if b"\r" in self.data:
+            lines = [self.data[record.start : record.end] for record in self._records]
+        else:
+            # In a fifth of the time, which is otherwise as long as half of the parsing.
+            lines = [line for line in self.data.split(b"\n") if line.strip(b" \t")]
+        return [self._row(line) for line in lines]
 
     def _row(self, line: bytes) -> list[str | None] | Damage:
         try:

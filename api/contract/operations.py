@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from api.contract.schemas import Schema, closed, list_of, reference
 from api.event_stream import MEDIA_TYPE as EVENT_STREAM
-from api.input_formats import TABLE_TYPES
+from api.intake.formats import TABLE_TYPES
 from api.query import (
     DeliveriesQuery,
     EventsQuery,

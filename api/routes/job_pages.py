@@ -3,8 +3,8 @@
 from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 
-from api.job_pages import JobPages
-from api.page_frame import is_fragment
+from api.pages.frame import is_fragment
+from api.pages.jobs import JobPages
 from api.query import JobListQuery, parse_query
 from api.submission import Sender, Submission
 from shared.jobs import Job, JobStatus

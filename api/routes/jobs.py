@@ -3,8 +3,8 @@
 from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
-from api.bodies import Body, json_text, table_body
 from api.drift_report import compared, drift_warnings
+from api.intake.bodies import Body, json_text, table_body
 from api.query import (
     FeaturesQuery,
     JobListQuery,

@@ -6,14 +6,14 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, render_template, request
 
-from api import page_frame
 from api.catalogue import Catalogue
-from api.page_forms import RowForm
-from api.page_models import DELIMITERS, ModelView
-from api.page_predictions import Prediction, field_errors
+from api.pages import frame
+from api.pages.forms import RowForm
+from api.pages.models import DELIMITERS, ModelView
+from api.pages.predictions import Prediction, field_errors
+from api.pages.row_scoring import RowScorer
 from api.query import query_parser
 from api.routes.jobs import body_of, current_request, sender
-from api.row_scoring import RowScorer
 from api.specification import SubmitOptions
 from api.submission import Submission
 from api.waiting import WaitingRoom
@@ -64,7 +64,7 @@ def make_blueprint(
         document = catalogue.model(f"{manifest.name}:{manifest.version}")
         chosen = {name: request.args.get(name, "") for name in UPLOAD_OPTIONS}
         return render_template(
-            "row_scorer.html" if page_frame.is_fragment() else "model.html",
+            "row_scorer.html" if frame.is_fragment() else "model.html",
             model=ModelView.of(reference, manifest, document),
             form=form,
             prediction=prediction,
@@ -94,7 +94,7 @@ def _query(chosen: Mapping[str, str]) -> str:
 
 def _sent_to(path: str) -> Response:
     """Lead the browser on; a script that sent the request is told where to lead it itself."""
-    if page_frame.is_fragment():
+    if frame.is_fragment():
         return Response(status=204, headers={"HX-Redirect": path})
     return Response(status=303, headers={"Location": path})
 

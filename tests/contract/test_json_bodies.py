@@ -381,3 +381,16 @@ def test_a_file_in_a_form_may_be_of_any_format(
 
     assert (job["input"]["format"], job["input"]["bytes"]) == (expected, len(content))
     assert results(api, job) == [{"row": "1", "prediction": "15", "error": ""}]
+
+
+# --- rows that a model can't bear
+
+
+def test_the_row_that_a_model_fails_on_is_found_among_lines(api: Api) -> None:
+    body = lines(*({"x": 1} for _ in range(10)), {"x": -13}, *({"x": 1} for _ in range(10)))
+
+    job = accepted(api.submit(body.replace(b"\n", b"\n\n", 3), model="fussy", headers=NDJSON))
+
+    found = [(e["row"], e["line"], e["code"]) for e in row_errors(api, job)]
+    assert found == [(11, 14, "prediction_failed")]
+    assert job["counts"]["succeeded"] == 20

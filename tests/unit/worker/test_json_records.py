@@ -5,7 +5,7 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import csv_records
@@ -43,6 +43,7 @@ def test_every_text_comes_back(rows: list[tuple[str, str | None]], ascii_only: b
 
 
 @given(texts=st.lists(st.none() | TEXTS, min_size=1))
+@example(texts=["a", " ", None, "\t", "", "b"])
 def test_a_single_column_keeps_its_blank_rows(texts: list[str | None]) -> None:
     table = read(b"".join(json.dumps({"a": text}).encode() + b"\n" for text in texts), "a")
 

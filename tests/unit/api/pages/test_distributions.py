@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.distributions import MAX_CLASSES, Distribution, of_classes, of_numbers
+from api.pages.distributions import MAX_CLASSES, Distribution, of_classes, of_numbers
 
 NUMBERS = st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=300)
 QUANTILES = st.lists(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from api.bodies import Body
+from api.intake.bodies import Body
 from shared import csv_records
 from shared.chunks import ChunkPlan
 from shared.errors import (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import ClientDisconnected
 
-from api import bodies
-from api.bodies import table_body
+from api.intake import bodies
+from api.intake.bodies import table_body
 from shared.errors import (
     BodyTooLargeError,
     GzipError,

@@ -6,10 +6,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import IO
 
-from api.arrow_messages import MessageStream
-from api.bodies import Body, limited
-from api.columnar import ARROW, STREAM_HINT, ArrowTable, ColumnarTable, ParquetTable, reading
-from api.intake import CsvIntake, Limits
+from api.intake.arrow_messages import MessageStream
+from api.intake.bodies import Body, limited
+from api.intake.columnar_tables import (
+    ARROW,
+    STREAM_HINT,
+    ArrowTable,
+    ColumnarTable,
+    ParquetTable,
+    reading,
+)
+from api.intake.csv_intake import CsvIntake, Limits
 from shared.errors import EmptyInputError, TooManyColumnsError, TooManyRowsError
 from shared.jobs import InputFormat, JobSpec
 

@@ -1,6 +1,6 @@
 """The form for one row is made of the signature."""
 
-from api.page_forms import RowForm, value_range
+from api.pages.forms import RowForm, value_range
 from shared.signature import Dtype, Feature, OutputColumn, OutputKind, Signature
 
 AGE = Feature(name="age", dtype=Dtype.INT, minimum=18, maximum=123.5, example=45)

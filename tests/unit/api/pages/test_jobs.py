@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from api.job_findings import Findings
-from api.job_pages import ADVICE, JobListPage, JobPage
-from api.prediction_sample import FirstRows
+from api.pages.findings import Findings
+from api.pages.jobs import ADVICE, JobListPage, JobPage
+from api.pages.samples import FirstRows
 from api.query import JobListQuery
 from shared.jobs import Job, JobErrorCode, JobStatus
 from tests.factories import make_spec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request, send_from_directory
 
-ROOT = Path(__file__).parent / "static"
+ROOT = Path(__file__).parents[1] / "static"
 
 KEPT_SECONDS = 365 * 24 * 3600
 """As long as any cache keeps anything."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from api.chunk_strip import ChunkStrip, chunk_strip
 from api.drift_report import compared, drift_warnings
-from api.job_findings import Findings, JobFindings
+from api.pages.chunk_strip import ChunkStrip, chunk_strip
+from api.pages.findings import Findings, JobFindings
 from api.query import JobListQuery
 from api.representations import job_document
 from shared.drift import FeatureDrift

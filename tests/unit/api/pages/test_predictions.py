@@ -1,7 +1,7 @@
 """What a page shows of a scored row."""
 
-from api.page_predictions import SHOWN_BARS, Bar, Bars, Prediction, field_errors
-from api.row_scoring import Outcome, RowError
+from api.pages.predictions import SHOWN_BARS, Bar, Bars, Prediction, field_errors
+from api.pages.row_scoring import Outcome, RowError
 from shared.jobs import Job, JobStatus
 from shared.signature import Dtype, OutputColumn, OutputKind
 from tests.factories import make_spec

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from api.page_formats import share, shortened, signed
-from api.row_scoring import Outcome
+from api.pages.formats import share, shortened, signed
+from api.pages.row_scoring import Outcome
 from shared.signature import OutputKind
 
 SHOWN_BARS = 12

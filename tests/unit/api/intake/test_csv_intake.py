@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api import intake
-from api.bodies import Body
-from api.intake import CsvIntake, Limits
+from api.intake import csv_intake
+from api.intake.bodies import Body
+from api.intake.csv_intake import CsvIntake, Limits
 from shared import csv_records
 from shared.chunks import ChunkPlan
 from shared.errors import (
@@ -65,10 +65,10 @@ def records(chunks: Chunks, delimiter: bytes = b",") -> list[tuple[int, bytes]]:
     ]
 
 
-@pytest.fixture(params=[1, intake.FIRST_LOOK_BYTES])
+@pytest.fixture(params=[1, csv_intake.FIRST_LOOK_BYTES])
 def first_look(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Search for a record's end from its first byte on, and as it is done on real bodies."""
-    monkeypatch.setattr(intake, "FIRST_LOOK_BYTES", request.param)
+    monkeypatch.setattr(csv_intake, "FIRST_LOOK_BYTES", request.param)
 
 
 def examples(number: int) -> settings:
@@ -156,10 +156,10 @@ def test_a_header_ends_in_the_same_place_however_it_is_looked_for(
     body = f"{blank}{text.getvalue()}".encode() + file.data
     found = []
 
-    for look in (1, intake.FIRST_LOOK_BYTES):
+    for look in (1, csv_intake.FIRST_LOOK_BYTES):
         for size in (block_bytes, len(body)):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(intake, "FIRST_LOOK_BYTES", look)
+                patch.setattr(csv_intake, "FIRST_LOOK_BYTES", look)
                 taken = make_intake(body, block_bytes=size, delimiter=file.delimiter)
                 header = taken.header(max_columns=100)
                 chunks = list(taken.chunks(lambda: 10**6))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.distributions import of_classes, of_numbers
-from api.plots import ClassBars, Histogram, drawn
+from api.pages.distributions import of_classes, of_numbers
+from api.pages.plots import ClassBars, Histogram, drawn
 
 
 def histogram(values: list[float], trained: list[float] | None = None) -> Histogram:

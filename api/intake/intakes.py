@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from api.bodies import Body
-from api.columnar_intake import ColumnarIntake
-from api.intake import CsvIntake, Limits
-from api.json_intake import JsonIntake, JsonLinesIntake
+from api.intake.bodies import Body
+from api.intake.columnar_intake import ColumnarIntake
+from api.intake.csv_intake import CsvIntake, Limits
+from api.intake.json_intake import JsonIntake, JsonLinesIntake
 from shared.jobs import InputFormat
 from shared.settings import Settings
 

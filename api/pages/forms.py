@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from api.page_formats import number
+from api.pages.formats import number
 from shared.signature import Dtype, Feature, Signature
 
 BOOLEANS = ("true", "false")

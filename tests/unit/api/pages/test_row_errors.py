@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.row_error_table import CONTEXT_CHARS, FailedRow, failed_rows
+from api.pages.row_errors import CONTEXT_CHARS, FailedRow, failed_rows
 from shared.chunks import RejectedRows
 from shared.jobs import InputFormat
 from tests.factories import make_result

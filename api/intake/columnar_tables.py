@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from api.arrow_messages import MessageStream
+from api.intake.arrow_messages import MessageStream
 from shared.errors import BodyTooLargeError, DamagedFileError, HeaderError, quoted
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from api.distributions import Distribution, of_classes, of_numbers
+from api.pages.distributions import Distribution, of_classes, of_numbers
 from shared.job_store.job_chunks import JobChunks
 from shared.jobs import Job
 from shared.signature import Dtype, OutputColumn, OutputKind

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from api import page_formats
+from api.pages import formats
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from api import page_formats
     ],
 )
 def test_a_number_has_as_many_digits_as_people_read(value: float, text: str) -> None:
-    assert page_formats.number(value) == text
+    assert formats.number(value) == text
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_number_has_as_many_digits_as_people_read(value: float, text: str) -> 
     ],
 )
 def test_only_long_numbers_are_shortened(text: str, shown: str) -> None:
-    assert page_formats.shortened(text) == shown
+    assert formats.shortened(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_only_long_numbers_are_shortened(text: str, shown: str) -> None:
 def test_numbers_that_are_added_have_the_decimals_of_the_largest(
     value: float, beside: float, text: str
 ) -> None:
-    assert page_formats.signed(value, beside=beside) == text
+    assert formats.signed(value, beside=beside) == text
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_numbers_that_are_added_have_the_decimals_of_the_largest(
     ],
 )
 def test_sizes_have_units(value: float, text: str) -> None:
-    assert page_formats.size(value) == text
+    assert formats.size(value) == text
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,6 @@ def test_sizes_have_units(value: float, text: str) -> None:
     ],
 )
 def test_a_time_is_told_to_people_and_machines(value: str | int | datetime) -> None:
-    assert page_formats.moment(value) == (
+    assert formats.moment(value) == (
         '<time datetime="2026-11-26T10:00:59.000Z">2026-11-26 10:00 UTC</time>'
     )

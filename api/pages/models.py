@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.page_forms import value_range
+from api.pages.forms import value_range
 from shared.manifest import Manifest
 from shared.signature import OutputKind
 

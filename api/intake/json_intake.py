@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from api import json_tables
-from api.bodies import Body, limited
-from api.intake import FIRST_LOOK_BYTES, CsvIntake, Limits
+from api.intake import json_tables
+from api.intake.bodies import Body, limited
+from api.intake.csv_intake import FIRST_LOOK_BYTES, CsvIntake, Limits
 from shared import csv_records, json_records
 from shared.errors import (
     EmptyInputError,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from api.record_cells import cell_span
+from api.pages.record_cells import cell_span
 from shared import csv_records
 from shared.chunks import RejectedRows, RowError
 from shared.job_store.store import JobStore

@@ -11,8 +11,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.http import parse_options_header
 
-from api.forms import MULTIPART_TYPE, file_part
-from api.input_formats import CSV_TYPES, TABLE_TYPES, format_of_file
+from api.intake.formats import CSV_TYPES, TABLE_TYPES, format_of_file
+from api.intake.forms import MULTIPART_TYPE, file_part
 from shared.errors import (
     BodyTooLargeError,
     GzipError,

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from api.bodies import Body
-from api.columnar_intake import ColumnarIntake
-from api.intake import Limits
+from api.intake.bodies import Body
+from api.intake.columnar_intake import ColumnarIntake
+from api.intake.csv_intake import Limits
 from shared.errors import BodyTooLargeError, InputError
 from shared.jobs import InputFormat, JobSpec
 from tests.contract.tables import arrow, parquet

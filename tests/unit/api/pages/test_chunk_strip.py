@@ -1,6 +1,6 @@
 """Chunks as cells."""
 
-from api.chunk_strip import MAX_CELLS, chunk_strip
+from api.pages.chunk_strip import MAX_CELLS, chunk_strip
 from shared.job_store.job_chunks import ChunkState
 
 DONE, RUNNING, WAITING, _ = ChunkState

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from api.drift_report import manifest_of
-from api.plots import ClassBars, Histogram, drawn
-from api.prediction_sample import FirstRows, distributions, first_rows
-from api.row_error_table import FailedRow, failed_rows
+from api.pages.plots import ClassBars, Histogram, drawn
+from api.pages.row_errors import FailedRow, failed_rows
+from api.pages.samples import FirstRows, distributions, first_rows
 from shared.job_store.job_chunks import JobChunks
 from shared.job_store.store import JobStore
 from shared.jobs import Job

@@ -5,7 +5,7 @@ import io
 import time
 from dataclasses import dataclass
 
-from api.bodies import Body
+from api.intake.bodies import Body
 from api.result_formats import ERROR_LAYOUT, ResultFormat, rendered
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted

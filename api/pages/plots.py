@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from api.distributions import Bin, Distribution
-from api.page_formats import number, share
+from api.pages.distributions import Bin, Distribution
+from api.pages.formats import number, share
 
 WIDTH, HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 42, 10, 10, 28
