@@ -21,7 +21,7 @@ SHOWN_COLUMNS = 30
 
 SAMPLE_ROWS = 10_000
 SAMPLE_BYTES = 1024**2
-SAMPLE_CHUNKS = 16
+SAMPLE_CHUNKS = 32
 """As many evenly spread chunks are read, each from its beginning, until there are so many bytes; of
 their rows, evenly spread ones are counted. It takes some 50 ms."""
 

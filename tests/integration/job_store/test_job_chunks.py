@@ -110,6 +110,7 @@ def test_results_are_read_from_their_beginning(steps: JobSteps, chunks: JobChunk
     job = steps.store.get(job_id)
 
     assert chunks.result_heads(job, [0, 1, 2], size_bytes=6) == [b"1,a\n2,", b"11,c\n"]
+    assert chunks.result_heads(job, [0] * 9, size_bytes=1) == [b"1"] * 9
     assert chunks.result_heads(job, [], size_bytes=6) == []
     steps.store.delete(job_id)
     assert chunks.result_heads(job, [0], size_bytes=6) == []
