@@ -10,12 +10,18 @@ from shared.errors import PublishError
 
 
 class _Hasher(NumpyHasher):  # type: ignore[misc]  # joblib has no types
-    """joblib's, which can't look at masked arrays; a search for parameters keeps its results in
-    such."""
+    """joblib's, but for two kinds of arrays.
+
+    It can't look at masked ones, in which a search for parameters keeps its results. And it takes
+    records as they lie in memory: between the fields of a tree's nodes there is whatever was there
+    before, which differs from one load of the same file to the next.
+    """
 
     def save(self, obj: Any) -> None:
         if isinstance(obj, np.ma.MaskedArray):
             obj = ("masked", obj.filled(), np.ma.getmaskarray(obj))
+        elif isinstance(obj, np.ndarray) and obj.dtype.names:
+            obj = ("records", [(name, obj[name].copy()) for name in obj.dtype.names])
         super().save(obj)
 
 
