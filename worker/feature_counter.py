@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
@@ -29,13 +30,17 @@ from shared.statistics import FeatureStatistics, TrainingStatistics
 from worker.cells import BOOLEANS, NUMERIC
 
 SAMPLE_ROWS = 1_000
-"""Of a larger chunk every k-th row is counted, so that at least so many are: shares are known to a
+"""Of a larger chunk one row of every k is counted, so that at least so many are: shares are known to a
 few hundredths then, and the time doesn't grow with the chunk."""
 
 SAMPLE_CELLS = 100_000
 """But of wide tables fewer rows, since it is cells that cost time; never too few for a PSI."""
 
 Numbers = npt.NDArray[np.float64]
+Sample = slice | npt.NDArray[np.int64]
+"""Which rows of a chunk."""
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,18 @@ def counts_bins(lane: Lane, rows: int) -> bool:
     """Whether the values of a job's chunk are put into bins. A small job is over too soon for it,
     and has too few of them."""
     return lane is Lane.BULK or rows >= MIN_PSI_ROWS
+
+
+@lru_cache(maxsize=16)
+def _sample(rows: int, step: int) -> Sample:
+    """One row of every `step`, by chance and each time the same.
+
+    Each `step`-th would be wrong where the rows have an order that repeats, as shops by days.
+    """
+    if step == 1:
+        return ALL
+    firsts = np.arange(0, rows, step)
+    return firsts + np.random.default_rng(rows).integers(0, np.minimum(step, rows - firsts))
 
 
 class FeatureCounter:
@@ -83,9 +100,10 @@ class FeatureCounter:
         if not rows:
             return NOTHING_SEEN
         step = max(1, rows // self._sample_rows)
+        sample = _sample(rows, step)
         found = chain(
-            self._numbers.binned(cells.numbers[::step]),
-            *(text.binned(text.of(cells.table, step=step)) for text in self._texts),
+            self._numbers.binned(cells.numbers[sample]),
+            *(text.binned(text.of(cells.table, sample)) for text in self._texts),
         )
         seen = -(-rows // step)
         sums = {name: count * step for name, count in found if count and name}
@@ -211,9 +229,9 @@ class _Texts:
         self._bins = {text: bin_of(number, i) for i, text in enumerate(trained.categories)}
         self._others = bin_of(number, len(self._bins))
 
-    def of(self, table: pd.DataFrame, *, step: int = 1) -> list[Any]:
-        """The feature's cells, or every `step`-th: texts, and something else for a missing one."""
-        return table[self._name].iloc[::step].tolist()
+    def of(self, table: pd.DataFrame, sample: Sample = ALL) -> list[Any]:
+        """The feature's cells in these rows: texts, and something else for a missing one."""
+        return table[self._name].iloc[sample].tolist()
 
     def binned(self, cells: Sequence[Any]) -> Iterable[tuple[str, int]]:
         """All sums."""

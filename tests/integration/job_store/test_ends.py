@@ -38,7 +38,7 @@ def test_a_committed_chunk_frees_its_input_and_what_was_noted_of_its_run(steps: 
     start = f"{keys.record(job_id)}:input:"
     assert [key.decode() for key in steps.redis.scan_iter(f"{start}*")] == [f"{start}1"]
     kept = {field for field in steps.redis.hkeys(keys.chunks(job_id)) if field.startswith(b"0")}
-    assert kept == {b"0", b"0:token", b"0:attempts"}
+    assert kept == {b"0", b"0:token", b"0:attempts", b"0:worker"}
 
 
 def test_a_job_that_fails_keeps_what_is_finished(steps: JobSteps) -> None:

@@ -215,6 +215,18 @@ def test_a_sample_shows_the_shares_of_all() -> None:
     assert counts.share(0, "above") == pytest.approx(0.2, abs=0.05)
 
 
+def test_a_sample_of_rows_in_an_order_that_repeats_shows_all_of_them() -> None:
+    period = np.arange(50_000) % 50
+    _, cells = numbers(50_000, f0=np.where(period < 10, 2.0, 0.5))
+    feature_counter = FeatureCounter(
+        make_signature(make_feature("f0", minimum=0.0, maximum=1.0)), None
+    )
+
+    counts = feature_counter.count(cells, with_bins=True)
+
+    assert counts.share(0, "above") == pytest.approx(0.2, abs=0.05)
+
+
 def test_of_a_wide_table_fewer_rows_but_enough_for_a_psi() -> None:
     feature_counter, cells = numbers(3000, features=300)
 
