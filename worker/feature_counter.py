@@ -30,8 +30,8 @@ from shared.statistics import FeatureStatistics, TrainingStatistics
 from worker.cells import BOOLEANS, NUMERIC
 
 SAMPLE_ROWS = 1_000
-"""Of a larger chunk one row of every k is counted, so that at least so many are: shares are known to a
-few hundredths then, and the time doesn't grow with the chunk."""
+"""Of a larger chunk one row of every k is counted, so that at least so many are: shares are known
+to a few hundredths then, and the time doesn't grow with the chunk."""
 
 SAMPLE_CELLS = 100_000
 """But of wide tables fewer rows, since it is cells that cost time; never too few for a PSI."""
