@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
-from api.intake.intakes import make_intake
+from api.intake.registry import make_intake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.serving import Served, Serving
