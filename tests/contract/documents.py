@@ -9,7 +9,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 HTTP = DOCS / "reference/http.md"
-PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("models/README.md",
+PAGES = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "models/README.md",
          "CONTRIBUTING.md", "CHANGELOG.md"))]  # fmt: skip
 
 VOLATILE = {"sha256", "created_at", "started_at", "finished_at", "expires_at", "rows_per_second",

@@ -38,7 +38,8 @@ from tests.receivers import SECRET
 NOT_RUN = ("make ", "git ", ". .venv/")
 """Commands of the docs that the stack of this test stands for."""
 
-ARCHITECTURE = DOCS / "explanation/architecture.md"
+ERRORS = DOCS / "reference/errors.md"
+REDIS_KEYS = DOCS / "reference/redis-keys.md"
 ROW_ERROR_CODE = re.compile(r'code="(\w+)"|yield "(\w+)",|"", "(\w+)"|\.refuse\("(\w+)"')
 """The places in `worker/` where row errors get their codes."""
 
@@ -264,13 +265,13 @@ def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iter
 
 
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
-    documented = {row[0].strip("`"): row[1] for row in documents.rows(HTTP, "Problems")}
+    documented = {row[0].strip("`"): row[1] for row in documents.rows(ERRORS, "Problems")}
     never_sent = {"publish_failed", "model_load_failed", "model_example_failed", "job_ended"}
     never_sent |= {"shadow_given_up"}
     statuses = {cls.code: problems.status_of(cls.__new__(cls)).value for cls in error_classes()}
 
     assert never_sent <= statuses.keys()
-    assert all(f"`{code}`" in HTTP.read_text() for code in never_sent)
+    assert all(f"`{code}`" in ERRORS.read_text() for code in never_sent)
     for code in statuses.keys() - never_sent:
         assert documented.get(code) == str(statuses[code]), code
 
@@ -279,14 +280,17 @@ def test_every_code_of_a_row_error_is_in_the_reference() -> None:
     source = "".join(path.read_text() for path in (ROOT / "worker").glob("*.py"))
     codes = {"".join(groups) for groups in ROW_ERROR_CODE.findall(source)}
 
-    assert set(documents.names(HTTP, "Row errors")) == codes
+    assert set(documents.names(ERRORS, "Row errors")) == codes
 
 
 @pytest.mark.parametrize(
-    ("heading", "values"), [("Job errors", JobErrorCode), ("Status", JobStatus)]
+    ("page", "heading", "values"),
+    [(ERRORS, "Job errors", JobErrorCode), (HTTP, "Status", JobStatus)],
 )
-def test_every_state_and_job_error_is_in_the_reference(heading: str, values: Any) -> None:
-    assert set(documents.names(HTTP, heading)) == set(values)
+def test_every_state_and_job_error_is_in_the_reference(
+    page: Path, heading: str, values: Any
+) -> None:
+    assert set(documents.names(page, heading)) == set(values)
 
 
 def test_every_field_of_the_job_object_is_in_the_reference() -> None:
@@ -306,7 +310,7 @@ def test_every_redis_key_is_on_the_architecture_page() -> None:
         key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
     }
 
-    assert set(documents.names(ARCHITECTURE, "What lies in Redis")) == known
+    assert set(documents.names(REDIS_KEYS, "What lies in Redis")) == known
 
 
 def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
@@ -314,7 +318,7 @@ def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
         re.findall(r"^\| ([a-z]+(?::\S+(?: \w+})?)?) +\|", keys.__doc__ or "", re.MULTILINE)
     )
 
-    assert legend - {"key"} == set(documents.names(ARCHITECTURE, "What lies in Redis"))
+    assert legend - {"key"} == set(documents.names(REDIS_KEYS, "What lies in Redis"))
 
 
 MANIFEST = DOCS / "reference/manifest.md"
