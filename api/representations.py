@@ -1,7 +1,6 @@
 """How jobs and models look on the wire."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from api.result_formats import csv_line
@@ -9,6 +8,7 @@ from shared.drift import FeatureDrift
 from shared.job_store.deliveries import DeliveryLog
 from shared.jobs import Job
 from shared.manifest import Manifest
+from shared.times import rfc3339
 
 PIECE_BYTES = 256 * 1024
 """Sent at a time. The bound on a client's silence is one on the time that a piece takes, so it is a
@@ -38,10 +38,10 @@ def job_document(job: Job, drift_warnings: Sequence[str] = ()) -> dict[str, Any]
             "pending": job.pending,
         },
         "progress": _progress(job),
-        "created_at": _time(job.created_at_ms),
-        "started_at": _time(job.started_at_ms),
-        "finished_at": _time(job.finished_at_ms),
-        "expires_at": _time(job.expires_at_ms),
+        "created_at": rfc3339(job.created_at_ms),
+        "started_at": rfc3339(job.started_at_ms),
+        "finished_at": rfc3339(job.finished_at_ms),
+        "expires_at": rfc3339(job.expires_at_ms),
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
         "warnings": _warnings(job, drift_warnings),
         "retry_of": job.spec.retry_of,
@@ -83,14 +83,14 @@ def deliveries_document(job: Job, log: DeliveryLog) -> dict[str, Any]:
         "url": job.callback_url,
         "attempts": [
             {
-                "at": _time(attempt.at_ms),
+                "at": rfc3339(attempt.at_ms),
                 "status": attempt.status,
                 "error": attempt.error,
                 "duration_seconds": round(attempt.duration_seconds, 3),
             }
             for attempt in log.attempts
         ],
-        "next_attempt_at": _time(log.next_at_ms),
+        "next_attempt_at": rfc3339(log.next_at_ms),
     }
 
 
@@ -110,23 +110,16 @@ def _progress(job: Job) -> dict[str, Any]:
     done = job.succeeded + job.failed
     return {
         "ratio": round(done / job.total, 4) if job.total else 0.0,
-        "rows_per_second": _rounded(job.rows_per_second),
-        "eta_seconds": _rounded(job.eta_seconds),
+        "rows_per_second": rounded(job.rows_per_second),
+        "eta_seconds": rounded(job.eta_seconds),
         "chunks_done": job.chunks_done,
         "chunks_total": job.chunks_total,
     }
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """A measured number, as precise as it is shown."""
     return None if value is None else round(value, 1)
-
-
-def _time(milliseconds: int | None) -> str | None:
-    """RFC 3339 in UTC."""
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def template_csv(manifest: Manifest) -> str:

@@ -16,7 +16,8 @@ from shared.settings import Settings
 from shared.signature import Dtype, OutputColumn, OutputKind
 
 JOINED_SUFFIX = "_input"
-"""Put behind a joined input column whose name a result column has already."""
+"""Put behind a joined input column whose name a result column has already, or that has none, as the
+index of a pandas table in CSV."""
 
 KEPT_HEADER_CHARS = 4096
 KEPT_COLUMNS = 200
@@ -202,7 +203,7 @@ def _carried(options: SubmitOptions, header: tuple[str, ...]) -> tuple[str, ...]
 def _result_columns(
     carried: tuple[str, ...], outputs: tuple[OutputColumn, ...]
 ) -> tuple[OutputColumn, ...]:
-    taken = {"row", "error"} | {column.name for column in outputs}
+    taken = {"", "row", "error"} | {column.name for column in outputs}
     joined = []
     for carried_name in carried:
         name = carried_name

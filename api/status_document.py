@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.representations import rounded
 from shared.job_store.overview import Overview, WorkerState
 from shared.job_store.stages import UNFINISHED_STATUSES
 from shared.jobs import JobStatus, Lane
@@ -22,8 +23,8 @@ def status_document(overview: Overview, *, max_waiting_rows: int) -> dict[str, A
             **lanes,
             "waiting_rows": backlog.waiting_rows,
             "max_waiting_rows": max_waiting_rows,
-            "rows_per_second": _rounded(backlog.rows_per_second),
-            "oldest_waiting_seconds": _rounded(backlog.oldest_waiting_seconds),
+            "rows_per_second": rounded(backlog.rows_per_second),
+            "oldest_waiting_seconds": rounded(backlog.oldest_waiting_seconds),
         },
         "workers": [_worker(worker) for worker in overview.workers],
         "jobs": {
@@ -48,10 +49,6 @@ def _worker(worker: WorkerState) -> dict[str, Any]:
         "busy": worker.busy,
         "threads_per_process": capacity.threads_per_process,
         "cores": capacity.cores,
-        "last_heard_seconds": _rounded(worker.last_heard_seconds),
+        "last_heard_seconds": rounded(worker.last_heard_seconds),
         "is_live": worker.is_live,
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)

@@ -6,12 +6,14 @@ with the job that its first sending made.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypedDict
 
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
-from api.intake.intakes import make_intake
+from api.intake.registry import make_intake
 from api.reception import Chunk, Received, Reception
 from api.rejects import chunks_of
 from api.serving import Served, Serving
@@ -98,13 +100,7 @@ class Submission:
         # Which version a job gets is told by its id.
         job_id = new_job_id()
         served = self._resolve(options.model, job_id)
-        intake = make_intake(
-            body,
-            delimiter=options.delimiter,
-            features=served.manifest.signature.feature_names,
-            settings=self.settings,
-            announced_bytes=sender.announced_bytes,
-        )
+        intake = self._intake_of(body, options, served, sender)
         columns = InputColumns(
             names=intake.header(max_columns=self.settings.max_columns), format=body.format
         )
@@ -118,12 +114,11 @@ class Submission:
         terms = JobTerms(
             lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
             caller=sender.caller,
-            expected_rows=rows,
-            expected_bytes=body_bytes + spec.result_bytes(rows, input_bytes=body_bytes),
             idempotency_key=key,
             request=request,
             awaited_by=sender.channel,
             callback_url=options.callback_url or "",
+            **_needs(spec, rows, body_bytes),
         )
         if terms.lane is Lane.SMALL:
             return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
@@ -136,6 +131,17 @@ class Submission:
                 job.append(chunk)
             job.close(Received(input_bytes=body.input_bytes, sha256=body.sha256))
         return Submitted(job=self.store.get(job.id))
+
+    def _intake_of(
+        self, body: Body, options: SubmitOptions, served: Served, sender: Sender
+    ) -> CsvIntake:
+        return make_intake(
+            body,
+            delimiter=options.delimiter,
+            features=served.manifest.signature.feature_names,
+            settings=self.settings,
+            announced_bytes=sender.announced_bytes,
+        )
 
     def _submit_small(
         self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
@@ -205,35 +211,33 @@ class Submission:
         spec = retry_spec(parent, self.serving.resolve(reference, new_id))
         if not parent.failed:
             raise NothingToRetryError(job_id)
-        speed = self.speeds.of(spec)
-        received = hashlib.sha256()
-        input_bytes = 0
         failed_bytes = parent.input_bytes * parent.failed // parent.total
         terms = JobTerms(
             caller=sender.caller,
-            lane=_lane(parent.failed, speed),
+            lane=_lane(parent.failed, self.speeds.of(spec)),
             idempotency_key=key,
             request=request,
             callback_url=parent.callback_url or "",
-            expected_rows=parent.failed,
-            expected_bytes=failed_bytes
-            + spec.result_bytes(parent.failed, input_bytes=failed_bytes),
+            **_needs(spec, parent.failed, failed_bytes),
         )
         with self.reception.job(new_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request)
-            chunks = chunks_of(
-                self.store.rejects(parent),
-                delimiter=spec.delimiter,
-                max_rows=target_rows(speed),
-                max_bytes=self.settings.max_chunk_bytes,
-            )
-            for plan, data in chunks:
+            received, input_bytes = hashlib.sha256(), 0
+            for plan, data in self._rejects(parent, spec):
                 received.update(data)
                 input_bytes += len(data)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
         return Submitted(job=self.store.get(job.id))
+
+    def _rejects(self, parent: Job, spec: JobSpec) -> Iterator[Chunk]:
+        return chunks_of(
+            self.store.rejects(parent),
+            delimiter=spec.delimiter,
+            max_rows=target_rows(self.speeds.of(spec)),
+            max_bytes=self.settings.max_chunk_bytes,
+        )
 
 
 def _digest_of(key: str | None) -> str:
@@ -260,6 +264,17 @@ def _sha256(text: str) -> str:
 def _lane(rows: int, rows_per_second: float | None) -> Lane:
     is_quick = rows_per_second is None or rows / rows_per_second <= SMALL_JOB_SECONDS
     return Lane.SMALL if rows <= SMALL_JOB_ROWS and is_quick else Lane.BULK
+
+
+class _Needs(TypedDict):
+    expected_rows: int
+    expected_bytes: int
+
+
+def _needs(spec: JobSpec, rows: int, body_bytes: int) -> _Needs:
+    """What so many rows of a body take, with their results."""
+    result_bytes = spec.result_bytes(rows, input_bytes=body_bytes)
+    return {"expected_rows": rows, "expected_bytes": body_bytes + result_bytes}
 
 
 def _expected(first: Chunk, intake: CsvIntake) -> tuple[int, int]:

@@ -102,7 +102,11 @@ class Trial:
 
     def _has_ended(self) -> bool:
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self._process.pid or 0, options) is not None
+        try:
+            return os.waitid(os.P_PID, self._process.pid or 0, options) is not None
+        except ChildProcessError:
+            # `multiprocessing` waits for those that have ended whenever another begins.
+            return True
 
     def _read(self) -> bool:
         """Take what was written so far; whether it is all."""

@@ -5,12 +5,13 @@ It is the same on every attempt, its id too, so that a receiver can tell that it
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from standardwebhooks import Webhook
 
 from shared.jobs import Job
+from shared.times import rfc3339
 
 USER_AGENT = "Rowmill"
 
@@ -19,7 +20,7 @@ def message(job: Job) -> bytes:
     """The body about the end of a job, in JSON: what happened, when, and the job in short."""
     document = {
         "type": f"job.{job.status}",
-        "timestamp": _time(job.finished_at_ms),
+        "timestamp": rfc3339(job.finished_at_ms),
         "data": _job(job),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
@@ -42,21 +43,13 @@ def _job(job: Job) -> dict[str, Any]:
             "failed": job.failed,
             "pending": job.pending,
         },
-        "created_at": _time(job.created_at_ms),
-        "finished_at": _time(job.finished_at_ms),
-        "expires_at": _time(job.expires_at_ms),
+        "created_at": rfc3339(job.created_at_ms),
+        "finished_at": rfc3339(job.finished_at_ms),
+        "expires_at": rfc3339(job.expires_at_ms),
         "error": {"code": job.error_code, "detail": job.error_detail} if job.error_code else None,
         "retry_of": job.spec.retry_of,
         "urls": {"self": path, "results": f"{path}/results", "errors": f"{path}/errors"},
     }
-
-
-def _time(milliseconds: int | None) -> str | None:
-    """RFC 3339 in UTC."""
-    if milliseconds is None:
-        return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Signer:

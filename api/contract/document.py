@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from api import problems
 from api.contract import parameters
-from api.contract.operations import OF_ANY_REQUEST, Answer, Content, Operation, operations
+from api.contract.operation import OF_ANY_REQUEST, Answer, Content, Operation
+from api.contract.operations import operations
 from api.contract.schemas import JOB_ID, Schema, components, problem
 from shared.errors import RowmillError
 

@@ -36,9 +36,16 @@ class JsonLinesIntake(CsvIntake):
         if not objects:
             raise JsonError(f"None of the first {len(found)} rows is an object.", self.expected)
         names = tuple(dict.fromkeys(name for record in objects for name in record))
+        self._check_texts(names)
         if len(names) > max_columns:
             raise TooManyColumnsError(len(names), max_columns)
         return names
+
+    def _check_texts(self, names: Sequence[str]) -> None:
+        for name in names:
+            if "\0" in name or not json_records.is_unicode(name):
+                problem = f"Key {ascii(name)[:80]} holds what is no character."
+                raise JsonError(problem, self.expected)
 
     def _first_records(self) -> bytes:
         """Records at the beginning, at least one; they stay in the buffer."""
@@ -61,6 +68,14 @@ class JsonIntake(JsonLinesIntake):
         """`features`: what the values of a row without names belong to."""
         super().__init__(body, limits=limits)
         self._blocks = limited(_lines(body, features, max_json_bytes), limits.body_bytes)
+
+    @property
+    def bytes_to_come(self) -> int:
+        if self._has_ended:
+            return len(self._buffer)
+        # Rows are about as long as lines as they were in the text, which is all here.
+        given = int((self._row - 1) * self._bytes_per_row)
+        return max(len(self._buffer), self._body.input_bytes - given)
 
 
 def _lines(body: Body, features: Sequence[str], max_bytes: int) -> Iterator[bytes]:

@@ -81,10 +81,15 @@ class _Cursor:
         return self._text[first : self.at].translate(_LINE_ENDS)
 
     def skip(self) -> None:
-        """Pass a value, however large: of a list only one element is made at a time."""
-        if self.peek() == "[":
+        """Pass a value, however large: of a list only one element is made at a time, and so it is
+        of the lists in an object."""
+        opening = self.peek()
+        if opening == "[":
             for _ in self.elements():
                 self.value()
+        elif opening == "{":
+            for _ in self.members():
+                self.skip()
         else:
             self.value()
 

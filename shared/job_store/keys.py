@@ -10,8 +10,9 @@
 |                       |         | n:growth → bytes its results take;   |              |         |
 |                       |         | n:worker → who leased it last, whose |              |         |
 |                       |         | result it has when it is committed   |              |         |
-| job:{id}:input:{n}    | string  | CSV records of a chunk as they were  | until commit | API     |
-|                       |         | sent                                 |              |         |
+| job:{id}:input:{n}    | string  | records of a chunk as they were      | until commit | API     |
+|                       |         | sent: CSV, which Parquet and Arrow   |              |         |
+|                       |         | become, too, or lines of JSON        |              |         |
 | job:{id}:returned     | list    | chunks given back, to be run next    | until end    | workers |
 | job:{id}:parts        | hash    | n:first-behind → result of a part    | until commit | workers |
 |                       |         | of a chunk that lost a process       |              |         |
@@ -82,9 +83,8 @@
 
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
 the job's retention, counted anew at every change until the job has ended, "its jobs" that of the
-last of them to go; "sweep" means that the
-sweep of the workers takes out what is over, "take" that who takes chunks does, "end" that whatever
-ends or removes a job does.
+last of them to go; "sweep" means that the sweep of the workers takes out what is over, "take" that
+who takes chunks does, "end" that whatever ends or removes a job does.
 """
 
 JOBS = "jobs"

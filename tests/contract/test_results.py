@@ -14,6 +14,7 @@ import requests
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from shared.model_repository import ModelRepository
+from tests.contract import tables
 from tests.contract.answers import accepted, assert_problem, records, results, row_errors
 from tests.live_stack import Api
 from worker.artifact_loader import load_artifact
@@ -293,6 +294,28 @@ def test_a_carried_column_whose_name_is_taken_gets_a_suffix(
     expected = {"row": "1", "prediction": "15", "error": ""} | carried
     assert line == {name: expected[name] for name in columns}
     assert list(line) == columns
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(b",x\n0,6\n", {}, id="index of a pandas table"),
+        pytest.param(b'{"": 0, "x": 6}\n', tables.NDJSON, id="NDJSON"),
+        pytest.param(
+            tables.parquet(pd.DataFrame({"": [0], "x": [6.0]})), tables.PARQUET, id="Parquet"
+        ),
+    ],
+)
+@pytest.mark.parametrize("output", ["csv", "parquet"])
+def test_a_column_without_a_name_is_joined_under_another(
+    api: Api, body: bytes, headers: dict[str, str], output: str
+) -> None:
+    answer = api.predict(body, model="line", join="input", format=output, headers=headers)
+
+    assert answer.status_code == 200, answer.text
+    read = pd.read_csv if output == "csv" else pd.read_parquet
+    row = read(io.BytesIO(answer.content)).iloc[0]
+    assert [float(row[name]) for name in ("_input", "x", "prediction")] == [0, 6, 15]
 
 
 def test_a_suffix_never_makes_two_columns_alike(api: Api) -> None:

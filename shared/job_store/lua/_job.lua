@@ -1,6 +1,6 @@
 -- Stands before every other script. The key names come from keys.py, the sets ENDS and NEVER_TAKEN_IN
--- and the word VALIDATION from jobs.py, STAGE from stages.py. The clock is the server's, so API and workers on several
--- machines agree about time.
+-- and the word VALIDATION from jobs.py, STAGE from stages.py. The clock is the server's, so API and
+-- workers on several machines agree about time.
 local ID, RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES, TOMBSTONE, PROGRESS
 -- What is known of the open job's record: false for a field that it has not. It is written back when
 -- another job is opened and at the script's end, so that many changes are one command.

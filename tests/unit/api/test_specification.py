@@ -50,6 +50,13 @@ def test_a_version_whose_manifest_was_replaced_is_looked_at_anew() -> None:
     assert "other" in [column.name for column in specs[1].result_columns]
 
 
+def test_a_column_without_a_name_can_be_carried() -> None:
+    spec = spec_of(make_manifest(), "", "x", join="input")
+
+    assert spec.carried == ("", "x")
+    assert [c.name for c in spec.result_columns] == ["row", "_input", "x", "prediction", "error"]
+
+
 def test_a_header_that_does_not_fit_is_refused_every_time() -> None:
     manifest = make_manifest(signature=make_signature(make_feature("x"), make_feature("z")))
 
@@ -65,7 +72,7 @@ def test_a_validation_has_no_outputs_no_shadow_and_a_speed_of_its_own() -> None:
 
     def spec(options: SubmitOptions) -> JobSpec:
         served = Served(manifest=manifest, shadow=shadow)
-        return make_spec(options, served, ("x",), settings=Settings())
+        return make_spec(options, served, InputColumns(names=("x",)), settings=Settings())
 
     checked, scored = spec(options), spec(SubmitOptions(key="x"))
 

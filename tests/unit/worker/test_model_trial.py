@@ -270,6 +270,17 @@ def test_several_versions_are_tried_at_once(clock: FakeClock) -> None:
         trials[n].stop()
 
 
+def test_an_attempt_that_ends_while_another_begins_is_heard() -> None:
+    first = Trial(MANIFEST, ready, seconds=LONG)
+    (process,) = children()
+    wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE)
+
+    second = Trial(MANIFEST, ready, seconds=LONG)
+
+    assert first.report() == READY
+    assert wait_until(second.report) == READY
+
+
 def test_an_attempt_heeds_none_of_its_workers_signal_handlers() -> None:
     def handlers(_: Manifest) -> VersionReport:
         kept = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT)]

@@ -1,9 +1,8 @@
-"""What takes in a body, by its format."""
+"""The intake of each format."""
 
 from collections.abc import Sequence
 
 from api.intake.bodies import Body
-from api.intake.columnar_intake import ColumnarIntake
 from api.intake.csv_intake import CsvIntake, Limits
 from api.intake.json_intake import JsonIntake, JsonLinesIntake
 from shared.jobs import InputFormat
@@ -33,4 +32,7 @@ def make_intake(
         return JsonIntake(
             body, limits=limits, features=features, max_json_bytes=settings.max_json_bytes
         )
+    # Only now: who is never sent columns need not have pyarrow in memory.
+    from api.intake.columnar_intake import ColumnarIntake
+
     return ColumnarIntake(body, limits=limits, features=features, announced_bytes=announced_bytes)
