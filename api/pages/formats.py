@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup
 
+from shared.signature import Dtype
+
 BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 READABLE_CHARS = 9
@@ -21,7 +23,7 @@ DURATIONS = (
 
 def install(app: Flask) -> None:
     """Make those that need no argument filters in the templates of `app`."""
-    for write in (count, number, share, size, moment, duration, shortened, words):
+    for write in (count, number, share, size, moment, duration, cell, words):
         app.jinja_env.filters[write.__name__] = write
 
 
@@ -45,14 +47,14 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def shortened(text: str) -> str:
-    """A cell as people read it: numbers that are long by `number`, all else as it is."""
-    if len(text) <= READABLE_CHARS:
+def cell(text: str, dtype: Dtype) -> str:
+    """A cell of results as people read it: predicted numbers with their thousands apart, long ones
+    by `number`. All else, such as the digits of a key, is as it is."""
+    if dtype is not Dtype.FLOAT or not text:
         return text
-    try:
+    if len(text) > READABLE_CHARS:
         return number(float(text))
-    except ValueError:
-        return text
+    return f"{float(text):,}".removesuffix(".0").replace("-", "−")
 
 
 def signed(value: float, *, beside: float) -> str:

@@ -69,7 +69,9 @@ def _records(
     """The records of these rows, as far as they are there."""
     found: dict[int, bytes] = {}
     for part in rejected:
-        if len(found) == len(wanted):
+        # They come in input order: what is not there by now, such as rows that are not kept to be
+        # retried, does not come any more, and there may be much of all else.
+        if len(found) == len(wanted) or (part.rows and part.rows[0] > max(wanted)):
             break
         masked = csv_records.mask(part.records, delimiter.encode())
         records = csv_records.split(part.records, masked, delimiter.encode())

@@ -55,7 +55,7 @@ def test_contributions_are_bars_to_both_sides_longest_first() -> None:
     assert (parts.base_value, parts.sum) == (9, 7)
     assert [(bar.label, bar.text, bar.start, bar.width, bar.note) for bar in parts.bars.shown] == [
         ("b", "−4.000", 0, 50, "x"),
-        ("a", "+1.000", 50, 12.5, "0.1235"),
+        ("a", "+1.000", 50, 12.5, "0.123456789012"),
     ]
 
 
