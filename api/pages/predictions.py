@@ -78,7 +78,7 @@ class Prediction:
     values: tuple[Value, ...]
     """The columns of the output that was asked for."""
     is_refused: bool
-    """Whether something is wrong with the row."""
+    """Whether something is wrong with the row or its job."""
     messages: tuple[str, ...]
     """Why there is none, as far as no field is to blame."""
     probabilities: Bars | None = None
@@ -95,8 +95,11 @@ class Prediction:
                 Value(name=column.name, dtype=column.dtype, exact=text)
                 for column, text in first.values
             ),
-            is_refused=bool(first.errors),
-            messages=tuple(e.message for e in first.errors if e.column not in row),
+            is_refused=bool(first.errors or first.failure),
+            messages=(
+                *(error.message for error in first.errors if error.column not in row),
+                *filter(None, [first.failure]),
+            ),
             probabilities=_probabilities(outcomes.get(OutputKind.PREDICT_PROBA)),
             contributions=_contributions(outcomes.get(OutputKind.CONTRIBUTIONS), row),
         )
