@@ -70,7 +70,7 @@ class FirstRows:
 
 def first_rows(job: Job, chunks: JobChunks) -> FirstRows:
     """Rows of the first chunk that is committed; none before there is one."""
-    heads = chunks.result_heads(job, chunks.done(job)[:1], size_bytes=FIRST_BYTES)
+    heads = chunks.result_heads(job, _committed(job, chunks)[:1], size_bytes=FIRST_BYTES)
     rows = [row for head in heads for row in _parsed(head, size_bytes=FIRST_BYTES)]
     carried = len(job.spec.carried)
     return FirstRows.of(job.spec.result_columns, rows[:FIRST_ROWS], carried_columns=carried)
@@ -92,9 +92,15 @@ def distributions(
     return [distribution for distribution in found if distribution is not None]
 
 
+def _committed(job: Job, chunks: JobChunks) -> Sequence[int]:
+    """Chunks to read; of a job with so many that nobody is told which are committed, all: those
+    that are not are left out."""
+    return chunks.done(job) or range(job.chunks_total if job.chunks_done else 0)
+
+
 def _sample(job: Job, chunks: JobChunks) -> Rows:
     """Result rows with a prediction, evenly spread over the chunks that are committed."""
-    done = chunks.done(job)
+    done = _committed(job, chunks)
     step = max(1, -(-len(done) // SAMPLE_CHUNKS))
     size = SAMPLE_BYTES // max(1, len(done[::step]))
     heads = chunks.result_heads(job, done[::step], size_bytes=size)
