@@ -30,6 +30,12 @@ def test_a_number_has_as_many_digits_as_people_read(value: float, text: str) -> 
     assert formats.number(value) == text
 
 
+def test_code_in_a_sentence_is_code_and_nothing_else_is_markup() -> None:
+    text = formats.with_code("Use `a<b`, not <b>that</b>.")
+
+    assert text == "Use <code>a&lt;b</code>, not &lt;b&gt;that&lt;/b&gt;."
+
+
 @pytest.mark.parametrize(
     ("text", "dtype", "shown"),
     [
