@@ -7,9 +7,7 @@ from pathlib import Path
 
 from rowmill.errors import SourceError
 from rowmill.formats import SUFFIXES, Format, format_of, plain
-
-STANDARD_STREAM = "-"
-"""Stands for stdin or stdout where a path is asked for."""
+from rowmill.streams import STANDARD_STREAM
 
 MARK = ".predictions"
 """Ends the stem of what was written for an input, so that it isn't taken for one."""

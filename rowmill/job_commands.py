@@ -18,10 +18,10 @@ from rowmill.options import (
     quiet_option,
     show,
     target_option,
-    write_to,
 )
 from rowmill.progress_bar import ProgressBar
 from rowmill.reports import naming, report
+from rowmill.streams import write_to
 from rowmill.tables import job_table, job_text
 
 

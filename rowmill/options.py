@@ -1,19 +1,16 @@
 """Options that several commands share, and what they stand for."""
 
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import click
 
 from rowmill.client import DEFAULT_URL, Client
 from rowmill.completion import job_ids, model_names
-from rowmill.downloads import save, write
-from rowmill.errors import OutputError
 from rowmill.formats import MEDIA_TYPES, Format, format_of
-from rowmill.input_files import STANDARD_STREAM
+from rowmill.streams import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -102,34 +99,9 @@ def submit_options(command: Command) -> Command:
     return command
 
 
-def input_of(source: str) -> Path | BinaryIO:
-    """The file to submit."""
-    return sys.stdin.buffer if source == STANDARD_STREAM else Path(source)
-
-
-def input_bytes(source: str) -> int | None:
-    """How large the file is; `None` for a stream."""
-    path = Path(source)
-    is_stream = source == STANDARD_STREAM or not path.is_file()
-    return None if is_stream else path.stat().st_size
-
-
 def format_for(asked: Format | None, target: str) -> Format:
     """The format asked for, else the one the target's name promises."""
     return asked or format_of(target) or "csv"
-
-
-def write_to(blocks: Iterable[bytes], target: str) -> None:
-    """Writes to the target: a path whole or not at all, stdout as it comes."""
-    if target != STANDARD_STREAM:
-        save(blocks, target)
-        return
-    try:
-        write(blocks, sys.stdout.buffer)
-    except BrokenPipeError:
-        raise  # 'rowmill results … | head': click ends the process without a word
-    except OSError as error:
-        raise OutputError("stdout", error.strerror or str(error)) from error
 
 
 def show(document: Mapping[str, object], text: str, *, is_json: bool) -> None:

@@ -5,22 +5,22 @@ from typing import Unpack
 
 import click
 
+from rowmill.batch_command import predict_many
 from rowmill.client import Client
 from rowmill.formats import Format
-from rowmill.input_files import STANDARD_STREAM, input_files
+from rowmill.input_files import input_files
 from rowmill.options import (
     format_for,
     format_option,
-    input_bytes,
     json_option,
     quiet_option,
     show,
     submit_options,
 )
-from rowmill.predict_many import predict_many
 from rowmill.progress_bar import ProgressBar
 from rowmill.reports import naming, report
 from rowmill.scoring import Order, awaited, submitted, write_outcome
+from rowmill.streams import STANDARD_STREAM, input_bytes
 from rowmill.submission import SubmitOptions
 from rowmill.targets import EXISTING, items_in, target_of_one
 

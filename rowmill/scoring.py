@@ -7,8 +7,8 @@ from rowmill.client import Client
 from rowmill.errors import JobFailedError
 from rowmill.formats import Format
 from rowmill.jobs import Job
-from rowmill.options import input_of, write_to
 from rowmill.polling import OnProgress
+from rowmill.streams import input_of, write_to
 from rowmill.submission import SubmitOptions
 from rowmill.uploads import OnSent
 

@@ -6,8 +6,8 @@ import click
 
 from rowmill.batch import Item
 from rowmill.formats import Format
-from rowmill.input_files import STANDARD_STREAM, InputFiles, target_in
-from rowmill.options import input_bytes
+from rowmill.input_files import InputFiles, target_in
+from rowmill.streams import STANDARD_STREAM, input_bytes
 
 EXISTING = ("fail", "skip", "overwrite")
 """What may be done about a file that is there already."""

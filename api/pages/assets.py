@@ -41,7 +41,6 @@ class Assets:
         is_dated = request.args.get("v") == self.digests.get(name, "")
         response = send_from_directory(self.root, name, max_age=KEPT_SECONDS if is_dated else 0)
         response.cache_control.immutable = is_dated
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 

@@ -46,7 +46,7 @@ class Findings:
         if job.has_ended or job.chunks_done == self.job.chunks_done:
             return True
         is_young = time.monotonic() - self.found_at < REFRESH_SECONDS
-        return bool(self.first_rows.rows) and is_young
+        return bool(self.job.chunks_done) and is_young
 
 
 class JobFindings:

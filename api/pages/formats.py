@@ -1,12 +1,17 @@
 """How pages write numbers and times; most of it as Jinja filters."""
 
 import math
+import re
 from datetime import UTC, datetime
 
 from flask import Flask
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from shared.signature import Dtype
 
 BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+_CODE = re.compile(r"`([^`]+)`")
 
 READABLE_CHARS = 9
 """Longest number that is shown with all its digits."""
@@ -21,7 +26,7 @@ DURATIONS = (
 
 def install(app: Flask) -> None:
     """Make those that need no argument filters in the templates of `app`."""
-    for write in (count, number, share, size, moment, duration, shortened, words):
+    for write in (count, number, share, size, moment, duration, cell, with_code, words):
         app.jinja_env.filters[write.__name__] = write
 
 
@@ -45,14 +50,14 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
-def shortened(text: str) -> str:
-    """A cell as people read it: numbers that are long by `number`, all else as it is."""
-    if len(text) <= READABLE_CHARS:
+def cell(text: str, dtype: Dtype) -> str:
+    """A cell of results as people read it: predicted numbers with their thousands apart, long ones
+    by `number`. All else, such as the digits of a key, is as it is."""
+    if dtype is not Dtype.FLOAT or not text:
         return text
-    try:
+    if len(text) > READABLE_CHARS:
         return number(float(text))
-    except ValueError:
-        return text
+    return f"{float(text):,}".removesuffix(".0").replace("-", "−")
 
 
 def signed(value: float, *, beside: float) -> str:
@@ -102,6 +107,14 @@ def duration(seconds: float) -> str:
             rest = whole % unit // smaller_unit
             return f"{whole // unit} {name}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s"
+
+
+def with_code(text: str) -> Markup:
+    """A sentence as a page has it; what stands between backticks is code."""
+    # Every second part stood between two backticks.
+    parts = enumerate(_CODE.split(text))
+    code = Markup("<code>{}</code>")
+    return Markup().join(code.format(part) if place % 2 else escape(part) for place, part in parts)
 
 
 def words(name: str) -> str:

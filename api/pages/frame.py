@@ -96,9 +96,10 @@ def _refuse_other_sites() -> None:
 
 
 def _add_headers(response: Response) -> Response:
+    # Of results, too: what a client sent is in them, and is no page.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if is_page(request.path):
         response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         # What is shown changes by the second.
         response.headers.setdefault("Cache-Control", "no-store")

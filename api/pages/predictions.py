@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from api.pages.formats import share, shortened, signed
+from api.pages.formats import READABLE_CHARS, cell, share, signed
 from api.pages.row_scoring import Outcome
-from shared.signature import OutputKind
+from shared.signature import Dtype, OutputKind
 
 SHOWN_BARS = 12
 """The longest bars; what is shorter is counted."""
@@ -54,13 +54,19 @@ class Value:
     """One column of an output."""
 
     name: str
+    dtype: Dtype
     exact: str
     """As the results of the job have it."""
 
     @property
     def shown(self) -> str:
         """As people read it."""
-        return shortened(self.exact) or "–"
+        return cell(self.exact, self.dtype) or "–"
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether what is shown may be another number than the exact one."""
+        return self.dtype is Dtype.FLOAT and len(self.exact) > READABLE_CHARS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +78,7 @@ class Prediction:
     values: tuple[Value, ...]
     """The columns of the output that was asked for."""
     is_refused: bool
-    """Whether something is wrong with the row."""
+    """Whether something is wrong with the row or its job."""
     messages: tuple[str, ...]
     """Why there is none, as far as no field is to blame."""
     probabilities: Bars | None = None
@@ -85,9 +91,15 @@ class Prediction:
         return cls(
             job_id=first.job.id,
             is_ready=first.job.has_ended,
-            values=tuple(Value(name=column.name, exact=text) for column, text in first.values),
-            is_refused=bool(first.errors),
-            messages=tuple(e.message for e in first.errors if e.column not in row),
+            values=tuple(
+                Value(name=column.name, dtype=column.dtype, exact=text)
+                for column, text in first.values
+            ),
+            is_refused=bool(first.errors or first.failure),
+            messages=(
+                *(error.message for error in first.errors if error.column not in row),
+                *filter(None, [first.failure]),
+            ),
             probabilities=_probabilities(outcomes.get(OutputKind.PREDICT_PROBA)),
             contributions=_contributions(outcomes.get(OutputKind.CONTRIBUTIONS), row),
         )
@@ -143,5 +155,5 @@ def _contribution(column: str, value: float, row: Mapping[str, str], largest: fl
         text=signed(value, beside=largest),
         start=50 - width if value < 0 else 50,
         width=width,
-        note=shortened(row.get(name, "")),
+        note=row.get(name, ""),
     )

@@ -49,7 +49,7 @@ def failed_rows(job: Job, store: JobStore) -> tuple[FailedRow, ...]:
     """The first row errors of what is committed, in input order."""
     if not job.failed:
         return ()
-    errors = list(islice(_errors(store.errors(job)), SHOWN_ERRORS))
+    errors = list(islice(row_errors(job, store), SHOWN_ERRORS))
     records = _records({error.row for error in errors}, store.rejects(job), job.spec.delimiter)
     return tuple(
         FailedRow(error=error, record=_excerpt(records.get(error.row), error.column, job))
@@ -57,8 +57,9 @@ def failed_rows(job: Job, store: JobStore) -> tuple[FailedRow, ...]:
     )
 
 
-def _errors(texts: Iterator[bytes]) -> Iterator[RowError]:
-    for text in texts:
+def row_errors(job: Job, store: JobStore) -> Iterator[RowError]:
+    """The row errors of what is committed, in input order, as they are asked for."""
+    for text in store.errors(job):
         for row, line, column, code, message in csv.reader(io.StringIO(text.decode(), newline="")):
             yield RowError(row=int(row), line=int(line), column=column, code=code, message=message)
 
@@ -69,7 +70,9 @@ def _records(
     """The records of these rows, as far as they are there."""
     found: dict[int, bytes] = {}
     for part in rejected:
-        if len(found) == len(wanted):
+        # They come in input order: what is not there by now, such as rows that are not kept to be
+        # retried, does not come any more, and there may be much of all else.
+        if len(found) == len(wanted) or (part.rows and part.rows[0] > max(wanted)):
             break
         masked = csv_records.mask(part.records, delimiter.encode())
         records = csv_records.split(part.records, masked, delimiter.encode())

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 
 from api.intake.bodies import Body
-from api.result_formats import ERROR_LAYOUT, ResultFormat, rendered
+from api.pages.row_errors import row_errors
 from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import WaitingRoom
+from shared.chunks import RowError
 from shared.errors import TooManyWaitingError
 from shared.job_store.ends import Awaited, Seen
 from shared.job_store.store import JobStore
@@ -28,15 +29,6 @@ EXPLANATIONS = (OutputKind.PREDICT_PROBA, OutputKind.CONTRIBUTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowError:
-    """Why the row has no prediction."""
-
-    column: str
-    """Empty where no single one is to blame."""
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one job of one row."""
 
@@ -44,6 +36,9 @@ class Outcome:
     values: tuple[tuple[OutputColumn, str], ...] = ()
     """The columns of the output and their texts; empty without a prediction."""
     errors: tuple[RowError, ...] = ()
+    """What is wrong with the row."""
+    failure: str = ""
+    """Why the job failed, where the row is not to blame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +83,9 @@ class RowScorer:
         if not job.has_ended:
             return Outcome(job=job)
         if not job.succeeded:
-            return Outcome(job=job, errors=tuple(self._errors(job)))
+            errors = tuple(row_errors(job, self.store))
+            failure = "" if errors else job.error_detail or f"The job was {job.status}."
+            return Outcome(job=job, errors=errors, failure=failure)
         text = seen.results or b"".join(self.store.results(job))
         record = next(csv.reader(io.StringIO(text.decode(), newline="")))
         # Between the number of the row and its error.
@@ -105,12 +102,3 @@ class RowScorer:
             return hearing.wait(timeout_seconds=max(0.0, deadline - time.monotonic()))
         finally:
             hearing.close()
-
-    def _errors(self, job: Job) -> list[RowError]:
-        texts = rendered(ERROR_LAYOUT, self.store.errors(job), ResultFormat.CSV)
-        records = csv.DictReader(io.StringIO(b"".join(texts).decode(), newline=""))
-        errors = [RowError(column=r["column"], message=r["message"]) for r in records]
-        # A job that failed for another reason has no row to blame.
-        return errors or [
-            RowError(column="", message=job.error_detail or f"The job was {job.status}.")
-        ]

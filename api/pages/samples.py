@@ -49,13 +49,18 @@ class FirstRows:
     """Columns that only the files have."""
 
     @classmethod
-    def of(cls, columns: tuple[OutputColumn, ...], rows: Rows) -> "FirstRows":
-        """`rows` with the columns of results: the last one tells of errors."""
-        places = [*range(len(columns))][:SHOWN_COLUMNS]
-        if not any(row[-1] for row in rows):
-            places = [place for place in places if place < len(columns) - 1]
-        elif len(columns) > SHOWN_COLUMNS:
-            places.append(len(columns) - 1)
+    def of(
+        cls, columns: tuple[OutputColumn, ...], rows: Rows, *, carried_columns: int = 0
+    ) -> "FirstRows":
+        """`rows` with the columns of results: row, carried ones, predictions, error.
+
+        Predictions come first: they are what is looked for, however much is carried.
+        """
+        last = len(columns) - 1
+        found = range(1 + carried_columns, last)
+        places = [0, *found, *range(1, 1 + carried_columns)][:SHOWN_COLUMNS]
+        if last and any(row[-1] for row in rows):
+            places.insert(1 + len(found), last)
         return cls(
             columns=tuple(columns[place] for place in places),
             rows=tuple(tuple(row[place] for place in places) for row in rows),
@@ -65,9 +70,10 @@ class FirstRows:
 
 def first_rows(job: Job, chunks: JobChunks) -> FirstRows:
     """Rows of the first chunk that is committed; none before there is one."""
-    heads = chunks.result_heads(job, chunks.done(job)[:1], size_bytes=FIRST_BYTES)
+    heads = chunks.result_heads(job, _committed(job, chunks)[:1], size_bytes=FIRST_BYTES)
     rows = [row for head in heads for row in _parsed(head, size_bytes=FIRST_BYTES)]
-    return FirstRows.of(job.spec.result_columns, rows[:FIRST_ROWS])
+    carried = len(job.spec.carried)
+    return FirstRows.of(job.spec.result_columns, rows[:FIRST_ROWS], carried_columns=carried)
 
 
 def distributions(
@@ -86,9 +92,15 @@ def distributions(
     return [distribution for distribution in found if distribution is not None]
 
 
+def _committed(job: Job, chunks: JobChunks) -> Sequence[int]:
+    """Chunks to read; of a job with so many that nobody is told which are committed, all: those
+    that are not are left out."""
+    return chunks.done(job) or range(job.chunks_total if job.chunks_done else 0)
+
+
 def _sample(job: Job, chunks: JobChunks) -> Rows:
     """Result rows with a prediction, evenly spread over the chunks that are committed."""
-    done = chunks.done(job)
+    done = _committed(job, chunks)
     step = max(1, -(-len(done) // SAMPLE_CHUNKS))
     size = SAMPLE_BYTES // max(1, len(done[::step]))
     heads = chunks.result_heads(job, done[::step], size_bytes=size)

@@ -16,6 +16,7 @@
   const delimiters = options.elements.delimiter;
   const wanted = JSON.parse(form.dataset.columns);
   const maxBytes = Number(form.dataset.maxBytes);
+  let checks = 0;
 
   document.documentElement.classList.add("scripted");
 
@@ -123,7 +124,17 @@
     list.replaceChildren(...header.map((value) => element("option", { value })));
   }
 
+  // The beginning of a file; null for what can't be read, such as a folder.
+  async function head(file) {
+    try {
+      return (await file.slice(0, CHECKED_BYTES).text()).replace(/^\uFEFF/, "");
+    } catch {
+      return null;
+    }
+  }
+
   async function check() {
+    const number = ++checks;
     const shown = document.getElementById("file-check");
     document.getElementById("upload-problem").replaceChildren();
     document.getElementById("file-preview").hidden = true;
@@ -138,7 +149,13 @@
       shown.append(notice("info", `${file.name} is checked when it has been sent`));
       return;
     }
-    const text = (await file.slice(0, CHECKED_BYTES).text()).replace(/^\uFEFF/, "");
+    const text = await head(file);
+    // Meanwhile another one may have been chosen, or this one checked again.
+    if (number !== checks) return;
+    if (text === null) {
+      shown.append(notice("bad", "The file can't be read", ["Choose a file, not a folder."]));
+      return;
+    }
     const delimiter = likelyDelimiter(text);
     for (const option of delimiters.options) {
       option.selected = option.dataset.delimiter === delimiter;
@@ -178,6 +195,12 @@
     button.disabled = false;
   }
 
+  // What is said of an answer that is not the service's own, but that of a proxy before it.
+  function refusal(status) {
+    const why = status === 413 ? "It is larger than a proxy lets through." : `Status ${status}.`;
+    return notice("bad", "The file was not taken", [why]);
+  }
+
   function send() {
     const request = new XMLHttpRequest();
     request.open("POST", target());
@@ -191,7 +214,7 @@
         return;
       }
       const answer = new DOMParser().parseFromString(request.responseText, "text/html");
-      showProblem(...answer.body.childNodes);
+      showProblem(answer.querySelector(".notice") ?? refusal(request.status));
     };
     document.getElementById("upload-problem").replaceChildren();
     button.disabled = true;
@@ -223,10 +246,12 @@
   zone.addEventListener("drop", (event) => {
     event.preventDefault();
     zone.classList.remove("is-over");
-    if (event.dataTransfer.files.length) {
-      input.files = event.dataTransfer.files;
-      check();
-    }
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    const dropped = new DataTransfer();
+    dropped.items.add(file);
+    input.files = dropped.files;
+    check();
   });
 
   // Browsers keep a page, and a chosen file, for who goes back.

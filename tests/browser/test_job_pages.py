@@ -231,6 +231,29 @@ def test_the_first_rows_are_those_of_the_results(
     ] == [tuple(line.split(",")[:2]) for line in lines]
 
 
+def test_predictions_are_in_view_before_the_columns_of_the_input(
+    api: Api, open_page: OpenPage, numbers: pd.DataFrame
+) -> None:
+    job = api.submit(numbers.to_csv(index=False), model="forest", join="input").json()
+
+    page = open_page(path_of(job))
+
+    headings = page.locator("#first-rows th").all_inner_texts()
+    assert headings == ["row", "prediction", *numbers.columns]
+
+
+def test_rows_that_are_too_long_to_be_shown_are_said_to_be_scored(
+    api: Api, open_page: OpenPage
+) -> None:
+    body = f"age,city,member\n30,{'a' * 100_000},true\n"
+    job = api.submit(body, model="churn", join="input").json()
+
+    page = open_page(path_of(job))
+
+    expect(page.locator("#plot-1").or_(page.get_by_text("too long to be shown"))).to_be_visible()
+    assert page.get_by_text("before a row was scored").count() == 0
+
+
 def test_downloads_are_the_bytes_of_the_api(
     api: Api, open_page: OpenPage, forest_job: dict[str, Any]
 ) -> None:

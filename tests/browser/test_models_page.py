@@ -27,9 +27,7 @@ def fill(page: Page, row: dict[str, str]) -> None:
 def predicted(page: Page) -> str:
     """The prediction that a page shows, with all its digits."""
     expect(page.locator(".outcome-value")).to_be_visible()
-    exact = page.locator(".outcome-exact")
-    text = exact.inner_text() if exact.count() else page.locator(".outcome-value").inner_text()
-    return text.removeprefix("exactly ")
+    return page.locator(".outcome-value data").get_attribute("value") or ""
 
 
 def answered(api: Api, row: dict[str, str], **query: str) -> dict[str, str]:
@@ -223,6 +221,42 @@ def test_what_the_server_refuses_is_said_on_the_page(
     expect(page.get_by_role("button", name="Score the file")).to_be_enabled()
     assert page.url.endswith("/ui/models/churn")
     assert_accessible(page)
+
+
+def test_a_file_that_is_chosen_twice_at_once_is_judged_once(open_page: OpenPage) -> None:
+    page = open_page("/ui/models/line")
+
+    drop(page, ".drop-zone", "xs.csv", "y\n6\n")
+    choose = (
+        "[1, 2].forEach(() => document.getElementById('file').dispatchEvent(new Event('change')))"
+    )
+    page.evaluate(choose)
+
+    expect(page.locator("#file-preview td")).to_have_text(["6"])
+    expect(page.locator("#file-check .notice")).to_have_count(1)
+
+
+def test_a_folder_is_no_file(open_page: OpenPage) -> None:
+    page = open_page("/ui/models/line")
+    page.evaluate("void (Blob.prototype.text = () => Promise.reject(new Error()))")
+
+    drop(page, ".drop-zone", "folder", "")
+
+    expect(page.locator("#file-check")).to_contain_text("can't be read")
+
+
+def test_what_a_proxy_refuses_is_said_in_our_words(open_page: OpenPage) -> None:
+    page = open_page("/ui/models/line")
+    body = "<html><center><h1>413 Request Entity Too Large</h1></center></html>"
+    page.route(
+        "**/jobs", lambda route: route.fulfill(status=413, content_type="text/html", body=body)
+    )
+
+    drop(page, ".drop-zone", "xs.csv", "x\n6\n")
+    page.get_by_role("button", name="Score the file").click()
+
+    expect(page.locator("#upload-problem .notice")).to_contain_text("larger than a proxy")
+    assert page.locator("#upload-problem h1").count() == 0
 
 
 def test_a_file_is_sent_without_script(open_page: OpenPage, api: Api, tmp_path: Path) -> None:

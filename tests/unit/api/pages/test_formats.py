@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from api.pages import formats
+from shared.signature import Dtype
 
 
 @pytest.mark.parametrize(
@@ -29,17 +30,29 @@ def test_a_number_has_as_many_digits_as_people_read(value: float, text: str) -> 
     assert formats.number(value) == text
 
 
+def test_code_in_a_sentence_is_code_and_nothing_else_is_markup() -> None:
+    text = formats.with_code("Use `a<b`, not <b>that</b>.")
+
+    assert text == "Use <code>a&lt;b</code>, not &lt;b&gt;that&lt;/b&gt;."
+
+
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "dtype", "shown"),
     [
-        ("538.09", "538.09"),
-        ("-0.9970839179196652", "−0.9971"),
-        ("a long text of words", "a long text of words"),
-        ("", ""),
+        ("538.09", Dtype.FLOAT, "538.09"),
+        ("-69316.0", Dtype.FLOAT, "−69,316"),
+        ("-0.9970839179196652", Dtype.FLOAT, "−0.9971"),
+        ("1e-05", Dtype.FLOAT, "1e−05"),
+        ("nan", Dtype.FLOAT, "nan"),
+        ("", Dtype.FLOAT, ""),
+        ("0012345678901", Dtype.STRING, "0012345678901"),
+        ("20260101123059", Dtype.INT, "20260101123059"),
     ],
 )
-def test_only_long_numbers_are_shortened(text: str, shown: str) -> None:
-    assert formats.shortened(text) == shown
+def test_only_predicted_numbers_are_shortened_and_not_the_digits_of_a_key(
+    text: str, dtype: Dtype, shown: str
+) -> None:
+    assert formats.cell(text, dtype) == shown
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ def test_who_has_no_model_is_told_how_to_publish_one(client: FlaskClient) -> Non
     assert "The job store does not answer" in page.text
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/jobs/nothing/results"])
+def test_no_browser_guesses_that_an_answer_is_a_page(client: FlaskClient, path: str) -> None:
+    assert client.get(path).headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_models_are_shown_without_a_store(client: FlaskClient, tmp_path: Path) -> None:
     publish_line(tmp_path)
 

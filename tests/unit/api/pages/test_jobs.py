@@ -9,6 +9,7 @@ from api.pages.jobs import ADVICE, JobListPage, JobPage
 from api.pages.samples import FirstRows
 from api.query import JobListQuery
 from shared.jobs import Job, JobErrorCode, JobStatus
+from shared.signature import Dtype, OutputColumn
 from tests.factories import make_spec
 
 OLD = f"job_{'0' * 32}"
@@ -80,7 +81,8 @@ def test_findings_of_a_running_job_are_kept_for_a_while_and_of_an_ended_one_for_
     ended = make_job(chunks_done=10, status=JobStatus.SUCCEEDED)
 
     assert make_findings(running, ["1"]).are_enough_for(further)
-    assert not make_findings(running).are_enough_for(further)
+    assert make_findings(running).are_enough_for(further)
+    assert not make_findings(make_job()).are_enough_for(running)
     assert make_findings(running).are_enough_for(running)
     assert not make_findings(running, ["1"]).are_enough_for(ended)
     assert make_findings(ended).are_enough_for(ended)
@@ -110,3 +112,16 @@ def test_of_results_with_many_columns_some_are_shown() -> None:
     assert FirstRows.of(columns, [good]).left_out == 9
     assert FirstRows.of(columns, [good, bad]).rows[1][-1] == "code"
     assert FirstRows.of(columns[:2], [["1", ""]]).rows == (("1",),)
+
+
+def test_predictions_are_shown_before_what_is_carried_however_much_that_is() -> None:
+    names = ["row", *(f"carried_{number}" for number in range(50)), "prediction", "error"]
+    columns = tuple(OutputColumn(name=name, dtype=Dtype.STRING) for name in names)
+
+    good = FirstRows.of(columns, [["", *names[1:-1], ""]], carried_columns=50)
+    bad = FirstRows.of(columns, [names], carried_columns=50)
+
+    assert [column.name for column in good.columns[:3]] == ["row", "prediction", "carried_0"]
+    assert good.rows[0][:3] == ("", "prediction", "carried_0")
+    assert [column.name for column in bad.columns[:3]] == ["row", "prediction", "error"]
+    assert good.left_out == bad.left_out == 22

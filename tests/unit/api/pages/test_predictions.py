@@ -1,7 +1,8 @@
 """What a page shows of a scored row."""
 
 from api.pages.predictions import SHOWN_BARS, Bar, Bars, Prediction, field_errors
-from api.pages.row_scoring import Outcome, RowError
+from api.pages.row_scoring import Outcome
+from shared.chunks import RowError
 from shared.jobs import Job, JobStatus
 from shared.signature import Dtype, OutputColumn, OutputKind
 from tests.factories import make_spec
@@ -21,6 +22,10 @@ JOB = Job(
 )
 
 
+def error(column: str, message: str) -> RowError:
+    return RowError(row=1, line=2, column=column, code="not_a_number", message=message)
+
+
 def outcome(*errors: RowError, **values: str) -> Outcome:
     columns = (OutputColumn(name=name, dtype=Dtype.STRING) for name in values)
     pairs = zip(columns, values.values(), strict=True)
@@ -28,11 +33,7 @@ def outcome(*errors: RowError, **values: str) -> Outcome:
 
 
 def test_errors_go_to_their_fields_and_others_beside_the_form() -> None:
-    outcomes = {
-        OutputKind.PREDICT: outcome(
-            RowError(column="age", message="No number."), RowError(column="", message="Too hot.")
-        )
-    }
+    outcomes = {OutputKind.PREDICT: outcome(error("age", "No number."), error("", "Too hot."))}
 
     prediction = Prediction.of(outcomes, {"age": "old"})
 
@@ -55,7 +56,7 @@ def test_contributions_are_bars_to_both_sides_longest_first() -> None:
     assert (parts.base_value, parts.sum) == (9, 7)
     assert [(bar.label, bar.text, bar.start, bar.width, bar.note) for bar in parts.bars.shown] == [
         ("b", "−4.000", 0, 50, "x"),
-        ("a", "+1.000", 50, 12.5, "0.1235"),
+        ("a", "+1.000", 50, 12.5, "0.123456789012"),
     ]
 
 
@@ -84,7 +85,7 @@ def test_probabilities_are_bars_of_a_whole() -> None:
 
 
 def test_an_explanation_that_failed_leaves_the_prediction() -> None:
-    failed = outcome(RowError(column="", message="shap is not installed"))
+    failed = Outcome(job=JOB, failure="shap is not installed")
 
     prediction = Prediction.of(
         {OutputKind.PREDICT: outcome(prediction="7"), OutputKind.CONTRIBUTIONS: failed}, {}
@@ -93,6 +94,15 @@ def test_an_explanation_that_failed_leaves_the_prediction() -> None:
     assert not prediction.is_refused
     assert prediction.contributions is None
     assert prediction.values[0].shown == "7"
+
+
+def test_a_job_that_failed_says_why() -> None:
+    failed = Outcome(job=JOB, failure="The model could not be loaded.")
+
+    prediction = Prediction.of({OutputKind.PREDICT: failed}, {"age": "1"})
+
+    assert prediction.is_refused
+    assert prediction.messages == ("The model could not be loaded.",)
 
 
 def test_the_longest_bars_are_shown_and_the_others_counted() -> None:

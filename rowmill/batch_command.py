@@ -16,6 +16,7 @@ from rowmill.scoring import Order
 from rowmill.tables import counted, duration_text
 
 WORST_FIRST = (ExitCode.NO_SERVER, ExitCode.USAGE, ExitCode.FAILED, ExitCode.SOME_ROWS_FAILED)
+"""What the process says is the first of these that an input came to."""
 
 
 def predict_many(
