@@ -25,6 +25,15 @@ def decode(line: bytes) -> object:
         raise ValueError("it is nested too deeply") from error
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, for which JSON has an escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     return found if len(found) == len(pairs) else RepeatedKey(found)

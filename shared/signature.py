@@ -49,11 +49,12 @@ class Feature(BaseModel):
 
 
 class OutputColumn(BaseModel):
-    """One column of predictions."""
+    """One column of predictions, or of what stands beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(min_length=1)]
+    name: str
+    """Empty for a joined column without a name, as pandas writes its index."""
     dtype: Dtype
 
 

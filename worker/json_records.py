@@ -92,7 +92,7 @@ class JsonRecords(ChunkRecords):
             if "\0" in cell:
                 message = "The cell holds a NUL character; remove it."
                 return Damage(column=name, code="nul_byte", message=message)
-            if not _is_unicode(cell):
+            if not json_records.is_unicode(cell):
                 message = "The cell holds half of a surrogate pair, which is no character."
                 return Damage(column=name, code="invalid_utf8", message=message)
         return None
@@ -111,14 +111,6 @@ def _no_record(found: object) -> Damage:
         return Damage(column="", code="repeated_key", message=message)
     message = "The line is JSON but no object; write an object with a value for each column."
     return Damage(column="", code="invalid_json", message=message)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _readable(value: object) -> str:

@@ -185,7 +185,10 @@ def reading(name: str, hint: str = "") -> Iterator[None]:
 def _has_text(kind: "pa.DataType") -> bool:
     import pyarrow.types as t
 
-    kind = _storage(kind)
+    storage = _storage(kind)
+    if storage is not kind and t.is_dictionary(storage):
+        return False  # pyarrow ends the process when it has read one out of Parquet
+    kind = storage
     if t.is_dictionary(kind) or t.is_run_end_encoded(kind):
         return _has_text(kind.value_type)
     return not (t.is_nested(kind) or t.is_interval(kind))
@@ -198,10 +201,12 @@ def _is_text(kind: "pa.DataType") -> bool:
 
 
 def _storage(kind: "pa.DataType") -> "pa.DataType":
-    """What lies below an extension type."""
+    """What lies below extension types."""
     import pyarrow as pa
 
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return kind
 
 
 def _unchecked_text(column: "pa.Array") -> "pa.Array":
@@ -222,7 +227,7 @@ def _plain(column: "pa.Array", is_feature: bool) -> "pa.Array":
     import pyarrow.compute as pc
     import pyarrow.types as t
 
-    if isinstance(column, pa.ExtensionArray):
+    while isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
     if t.is_floating(kind):

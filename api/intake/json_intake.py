@@ -36,6 +36,8 @@ class JsonLinesIntake(CsvIntake):
         if not objects:
             raise JsonError(f"None of the first {len(found)} rows is an object.", self.expected)
         names = tuple(dict.fromkeys(name for record in objects for name in record))
+        if not json_records.is_unicode("".join(names)):
+            raise JsonError("A key holds half of a surrogate pair.", self.expected)
         if len(names) > max_columns:
             raise TooManyColumnsError(len(names), max_columns)
         return names
