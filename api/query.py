@@ -38,9 +38,7 @@ FormatOption = Annotated[
 MOST_ROWS = 10**12
 """More than a job can have, and a number that every part can count with."""
 
-RowCount = Annotated[
-    int, Field(ge=0, le=MOST_ROWS, description=f"a whole number from 0 to {MOST_ROWS}")
-]
+_ROW_COUNT = Field(ge=0, le=MOST_ROWS, description=f"a whole number from 0 to {MOST_ROWS}")
 
 
 class RowErrorsQuery(BaseModel):
@@ -49,8 +47,8 @@ class RowErrorsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: FormatOption = None
-    offset: RowCount = 0
-    limit: RowCount | None = None
+    offset: Annotated[int, _ROW_COUNT] = 0
+    limit: Annotated[int | None, _ROW_COUNT] = None
 
     @property
     def rows(self) -> RowRange:

@@ -16,6 +16,7 @@ from rowmill.errors import (
     SourceError,
     TransportError,
 )
+from rowmill.tables import printable
 
 
 class ExitCode(IntEnum):
@@ -36,30 +37,39 @@ class FailingGroup(click.Group):
 
     # `Any`, as click declares it: settings of the context.
     def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        with _one_line_usage():
+        with _one_line_failures(), _one_line_usage():
             return super().make_context(*arguments, **settings)
 
     # `Any`, as click declares it: whatever the command's function returns.
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with _one_line_usage():
-                return super().invoke(ctx)
-        except RowmillError as error:
-            click.echo(f"Error: {one_line(error)}", err=True)
-            raise click.exceptions.Exit(exit_code_of(error)) from error
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # the reader of a pipe has gone: click ends the process without a word
-            click.echo(f"Error: {error.strerror or error}: {error.filename or '?'}.", err=True)
-            raise click.exceptions.Exit(ExitCode.FAILED) from error
+        with _one_line_failures(), _one_line_usage():
+            return super().invoke(ctx)
 
 
 class WrongUsageError(click.ClickException):
     """A `click.UsageError` that is shown in one line."""
 
     exit_code = ExitCode.USAGE
+
+
+@contextmanager
+def _one_line_failures() -> Iterator[None]:
+    try:
+        yield
+    except RowmillError as error:
+        click.echo(f"Error: {one_line(error)}", err=True)
+        raise click.exceptions.Exit(exit_code_of(error)) from error
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    except UnicodeEncodeError as error:
+        click.echo(f"Error: {error.object!a} is no text that could be sent.", err=True)
+        raise click.exceptions.Exit(ExitCode.USAGE) from error
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # the reader of a pipe has gone: click ends the process without a word
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"Error: {error.strerror or error}{where}.", err=True)
+        raise click.exceptions.Exit(ExitCode.FAILED) from error
 
 
 @contextmanager
@@ -76,7 +86,7 @@ def _one_line_usage() -> Iterator[None]:
 
 def one_line(error: RowmillError) -> str:
     """What the error says, without line ends."""
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def exit_code_of(error: RowmillError) -> ExitCode:

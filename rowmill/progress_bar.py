@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from rowmill.jobs import Job
 from rowmill.polling import Clock
-from rowmill.tables import duration_text
+from rowmill.tables import duration_text, printable
 
 LINE_SECONDS = 10.0
 """Between lines where no bar can be drawn: a sign of life in a log, and nothing of a short run."""
@@ -99,6 +99,7 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """Puts a line on stderr, above the bar if there is one."""
+        text = printable(text)
         if self._progress.disable:
             click.echo(text, err=True)
         else:

@@ -108,3 +108,8 @@ def _job_row(job: Job) -> tuple[str, ...]:
 
 def _time_text(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def printable(text: str) -> str:
+    """A line for a terminal: what would steer it, as a file's name may, is spelled out."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from requests import exceptions
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import LocationValueError, MaxRetryError
 
 from rowmill.addresses import checked_url, without_credentials
 from rowmill.answers import check, check_has_an_end
@@ -125,6 +125,8 @@ class Transport:
             yield
         except exceptions.RequestException as error:
             raise self._named(error) from error
+        except LocationValueError as error:
+            raise InvalidUrlError(self.url) from error
 
     def _named(self, error: exceptions.RequestException) -> RowmillError:
         cause = error.args[0] if error.args else None

@@ -80,7 +80,7 @@ def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
     """The source as an upload; a file that was opened here is closed here."""
     if isinstance(source, (str, os.PathLike)):
         with _open(Path(source)) as file:
-            _pass_over_magic(file)
+            _pass_over_magic(file, str(source))
             yield Upload(file, str(source), on_sent)
     elif isinstance(source, bytes):
         yield Upload(io.BytesIO(source), "the input", on_sent)
@@ -105,14 +105,17 @@ def _position(file: BinaryIO) -> int | None:
         return None
 
 
-def _pass_over_magic(file: BinaryIO) -> None:
+def _pass_over_magic(file: BinaryIO, name: str) -> None:
     """Leaves the file where a body begins.
 
     An Arrow file, also called Feather, is a stream between a mark and an index:
     <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>.
     """
-    if _position(file) == 0 and file.read(len(ARROW_MAGIC)) != ARROW_MAGIC:
-        file.seek(0)
+    try:
+        if _position(file) == 0 and file.read(len(ARROW_MAGIC)) != ARROW_MAGIC:
+            file.seek(0)
+    except OSError as error:
+        raise SourceError(name, error.strerror or str(error)) from error
 
 
 def _rest_bytes(file: BinaryIO) -> int:

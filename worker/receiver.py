@@ -12,7 +12,8 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPResponse
 
 from shared.callbacks import CallbackUrl, is_public, parse_callback
 from shared.errors import CallbackRefusedError
@@ -104,8 +105,20 @@ def _exchange(
     for name, value in {**own, **headers}.items():
         connection.putheader(name, value)
     connection.endheaders(body)
-    with connection.getresponse() as response:
-        return Answer(status=response.status, retry_after=response.getheader("Retry-After"))
+    return _final_answer(bounded)
+
+
+def _final_answer(bounded: "_BoundedSocket") -> Answer:
+    """What comes behind any number of interim answers (RFC 9110 §15.2), of which `http.client`
+    passes over 100 alone."""
+    while True:
+        response = HTTPResponse(bounded, method="POST")  # type: ignore[arg-type]  # all it needs
+        response.begin()
+        is_interim = (
+            response.status // 100 == 1 and response.status != HTTPStatus.SWITCHING_PROTOCOLS
+        )
+        if not is_interim:
+            return Answer(status=response.status, retry_after=response.getheader("Retry-After"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,16 +141,22 @@ class _BoundedSocket:
     def __init__(self, connection: socket.socket, bounds: _Bounds) -> None:
         self._connection = connection
         self._bounds = bounds
+        self._reader = _Reader(_Incoming(connection, bounds))
 
     def sendall(self, data: bytes) -> None:
         self._connection.settimeout(self._bounds.left())
         self._connection.sendall(data)
 
     def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._connection, self._bounds))
+        return self._reader
 
     def close(self) -> None:
         """Left to who has connected."""
+
+
+class _Reader(io.BufferedReader):
+    def close(self) -> None:
+        """Left open: the answer behind an interim one is read from it, too."""
 
 
 class _Incoming(io.RawIOBase):

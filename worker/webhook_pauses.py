@@ -29,6 +29,6 @@ def _retry_after_seconds(text: str | None, *, now: datetime) -> float:
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()

@@ -22,7 +22,10 @@ NUMBER_BYTES = 32
 
 def has_text(kind: pa.DataType) -> bool:
     """Whether the values of a type can be cells."""
-    kind = _storage(kind)
+    storage = _storage(kind)
+    if storage is not kind and t.is_dictionary(storage):
+        return False  # pyarrow ends the process when it has read one out of Parquet
+    kind = storage
     if t.is_dictionary(kind) or t.is_run_end_encoded(kind):
         return has_text(kind.value_type)
     return not (t.is_nested(kind) or t.is_interval(kind))
@@ -34,8 +37,10 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:
-    """What lies below an extension type."""
-    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    """What lies below extension types."""
+    while isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    return kind
 
 
 def csv_blocks(
@@ -57,7 +62,7 @@ def csv_blocks(
 
 def _plain(column: pa.Array, is_feature: bool) -> pa.Array:
     """A column in a type that the CSV writer knows, or in one whose slices it will be made of."""
-    if isinstance(column, pa.ExtensionArray):
+    while isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
     if t.is_floating(kind):

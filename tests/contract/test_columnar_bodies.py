@@ -31,6 +31,10 @@ FORMATS = pytest.mark.parametrize(
     [pytest.param(parquet, PARQUET, id="parquet"), pytest.param(arrow, ARROW, id="arrow")],
 )
 
+DICTIONARY = pa.array(["a"]).dictionary_encode()
+OPAQUE = pa.ExtensionArray.from_storage(pa.opaque(DICTIONARY.type, "type", "vendor"), DICTIONARY)
+"""pyarrow ends the process that reads one out of Parquet."""
+
 
 def carried(api: Api, write: Writer, headers: dict[str, str], column: pa.Array) -> list[str]:
     """What the results say of a column that they repeat."""
@@ -177,6 +181,7 @@ def test_a_text_that_is_not_utf8_is_an_error_of_its_row(
         (pa.table({"x": [1], "z": [1]}), {"strict": "true"}, [("unknown_column", "z")]),
         (pa.table({"x": [1], "z": [[1]]}), {"key": "z"}, [("unsupported_type", "z")]),
         (pa.table({"x": [{"y": 1}]}), {"join": "input"}, [("unsupported_type", "x")]),
+        (pa.table({"x": [1], "z": OPAQUE}), {"key": "z"}, [("unsupported_type", "z")]),
     ],
 )
 def test_a_schema_that_does_not_fit_is_refused(

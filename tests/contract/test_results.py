@@ -326,6 +326,13 @@ def test_a_suffix_never_makes_two_columns_alike(api: Api) -> None:
     assert [line["row"], *list(line.values())[2:4]] == ["1", "a", "b"]
 
 
+def test_a_column_without_a_name_is_joined_as_one(api: Api) -> None:
+    """pandas writes its index so."""
+    job = accepted(api.submit(",x\n7,6\n", model="line", join="input"))
+
+    assert results(api, job) == [{"row": "1", "_input": "7", "x": "6", "prediction": "15", "error": ""}]
+
+
 # --- order
 
 

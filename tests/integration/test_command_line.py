@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import joblib
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from tests.command_line import Run, in_a_terminal, runner
+from tests.command_line import ROWMILL, Run, environment, in_a_terminal, runner
 from tests.live_stack import Api
 
 
@@ -329,3 +330,71 @@ def test_a_model_is_published_pointed_to_and_verified_without_a_server(
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "own/1  ok\n", "")
     assert (held.returncode, held.stdout) == (1, "")
     assert run("models", "publish", "nowhere.joblib", *options).returncode == 2
+
+
+# --- odd surroundings
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_one_that_leads_nowhere(
+    api: Api, tmp_path: Path, closed: str
+) -> None:
+    (tmp_path / "x.csv").write_text("x\n6\n")
+    command = f'"{ROWMILL}" predict x.csv --model line -o out.csv {closed}'
+
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env=environment(api.url),
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert (tmp_path / "out.csv").read_text() == "row,prediction,error\n1,15,\n"
+
+
+@pytest.mark.parametrize("arguments", [["jobs"], ["--help"], ["predict", "-", "--model", "line"]])
+def test_a_full_disk_is_told_in_one_line(api: Api, arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [ROWMILL, *arguments],
+            env=environment(api.url),
+            input=b"x\n6\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert "No space left on device." in done.stderr.decode().splitlines()[-1]
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["models", "show", "\udcff"], "'\\udcff' is no text that could be sent."),
+        (["--url", f"http://{'a' * 64}.example", "jobs"], "is no URL of a server"),
+        (["predict", "/proc/self/mem", "--model", "line"], "Can't read /proc/self/mem: "),
+    ],
+)
+def test_what_can_not_be_sent_is_wrong_usage(run: Run, arguments: list[str], said: str) -> None:
+    done = run(*arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_files_name_can_not_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    for name in ("red\x1b[31m.csv", "two\nlines.csv"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text("x\n6\n")
+
+    done = run("predict", "in", "--model", "line", "-o", "out")
+
+    assert r"in/red\x1b[31m.csv: Scored 1 row" in done.stderr
+    assert r"in/two\nlines.csv: Scored 1 row" in done.stderr
+    assert "\x1b" not in done.stderr

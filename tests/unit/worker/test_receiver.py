@@ -98,6 +98,13 @@ def test_when_to_come_back_is_heard() -> None:
         assert post(listening.url) == Answer(status=503, retry_after="120")
 
 
+def test_interim_answers_are_passed_over() -> None:
+    interim = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    final = "HTTP/1.1 204 No Content\r\n\r\n"
+    with receiver(lambda peer, _: peer.sendall((interim + final).encode())) as listening:
+        assert post(listening.url) == Answer(status=204)
+
+
 # --- bounded time
 
 

@@ -123,6 +123,7 @@ def test_a_private_address_is_noted_as_refused(redis: Redis, steps: JobSteps) ->
         ("9999999999", 86400, 86400),
         ("-5", 90, 110),
         ("soon", 90, 110),
+        ("Thu, 01 Jan 99999999999999999999 00:00:00 GMT", 90, 110),
         ("Thu, 01 Jan 2026 00:10:00 GMT", 600, 600),
         ("Thu, 01 Jan 2020 00:00:00 GMT", 90, 110),
         ("Thu, 01 Jan 2026 00:10:00", 600, 600),
