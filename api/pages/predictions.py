@@ -47,6 +47,8 @@ class Contributions:
     sum: float
     base_value: float
     bars: Bars
+    towards: str = ""
+    """Of a classifier: the class that the number speaks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ class Prediction:
                 *filter(None, [first.failure]),
             ),
             probabilities=_probabilities(outcomes.get(OutputKind.PREDICT_PROBA)),
-            contributions=_contributions(outcomes.get(OutputKind.CONTRIBUTIONS), row),
+            contributions=_contributions(outcomes, row),
         )
 
 
@@ -134,9 +136,14 @@ def _probabilities(outcome: Outcome | None) -> Bars | None:
     )
 
 
-def _contributions(outcome: Outcome | None, row: Mapping[str, str]) -> Contributions | None:
+def _contributions(
+    outcomes: Mapping[OutputKind, Outcome], row: Mapping[str, str]
+) -> Contributions | None:
+    outcome = outcomes.get(OutputKind.CONTRIBUTIONS)
     if outcome is None or not outcome.values:
         return None
+    probabilities = outcomes.get(OutputKind.PREDICT_PROBA)
+    classes = [column.name for column, _ in probabilities.values] if probabilities else [""]
     added = _numbers(outcome)
     total, base_value = added.pop("prediction"), added.pop("base_value")
     largest = max(map(abs, added.values()), default=0.0) or 1.0
@@ -144,6 +151,8 @@ def _contributions(outcome: Outcome | None, row: Mapping[str, str]) -> Contribut
         sum=total,
         base_value=base_value,
         bars=Bars.of(_contribution(name, value, row, largest) for name, value in added.items()),
+        # What is taken apart of a classifier is its second and last class.
+        towards=classes[-1].removeprefix(_PROBABILITY),
     )
 
 

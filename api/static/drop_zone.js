@@ -133,6 +133,22 @@
     }
   }
 
+  // Why a text is no CSV, whatever is in it; null if it may be one.
+  function otherwise(text) {
+    if (text.startsWith("PK\x03\x04")) {
+      return notice("bad", "This is an Excel file or an archive", ["Save the table as CSV."]);
+    }
+    if (text.includes("\0")) {
+      return notice("bad", "This is no text", ["Save the table as CSV in UTF-8."]);
+    }
+    return null;
+  }
+
+  // What a byte that is not UTF-8 is read as; the last one may be half a character.
+  function isUtf8(text) {
+    return !text.slice(0, -1).includes("\uFFFD");
+  }
+
   async function check() {
     const number = ++checks;
     const shown = document.getElementById("file-check");
@@ -155,6 +171,14 @@
     if (text === null) {
       shown.append(notice("bad", "The file can't be read", ["Choose a file, not a folder."]));
       return;
+    }
+    const other = otherwise(text);
+    if (other) {
+      shown.append(other);
+      return;
+    }
+    if (!isUtf8(text)) {
+      shown.append(notice("warn", "Some characters are not UTF-8", ["Rows with them will fail. Save the file as UTF-8."]));
     }
     const delimiter = likelyDelimiter(text);
     for (const option of delimiters.options) {

@@ -330,7 +330,9 @@ def test_a_column_without_a_name_is_joined_as_one(api: Api) -> None:
     """pandas writes its index so."""
     job = accepted(api.submit(",x\n7,6\n", model="line", join="input"))
 
-    assert results(api, job) == [{"row": "1", "_input": "7", "x": "6", "prediction": "15", "error": ""}]
+    assert results(api, job) == [
+        {"row": "1", "_input": "7", "x": "6", "prediction": "15", "error": ""}
+    ]
 
 
 # --- order
