@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -16,12 +16,20 @@ from rowmill.formats import MEDIA_TYPES, Format, format_of
 from rowmill.input_files import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Source = TypeVar("Source", str | None, Sequence[str])
 
 
 def client_of(context: click.Context) -> Client:
     """A client of the server that the command was given, for a thread of its own."""
     given = context.find_root().params
     return Client(given["url"] or DEFAULT_URL, api_key=given["api_key"])
+
+
+def checked_source(_context: click.Context, parameter: click.Parameter, value: Source) -> Source:
+    """Refuses no input at all; click would not say that stdin may be one."""
+    if not value:
+        raise click.UsageError(f"Missing argument '{parameter.metavar}', or '-' for stdin.")
+    return value
 
 
 def checked_target(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
