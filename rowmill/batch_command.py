@@ -27,8 +27,12 @@ def predict_many(
     format: Format,
     is_quiet: bool,
     is_json: bool,
+    skipped: int,
 ) -> None:
-    """Scores all items; ends the process with the worst exit code of them."""
+    """Scores all items; ends the process with the worst exit code of them.
+
+    `skipped` inputs are none of them, because what would be written is there.
+    """
     begin = time.monotonic()
     outcomes = []
     with ProgressBar(is_quiet=is_quiet) as bar:
@@ -45,7 +49,7 @@ def predict_many(
     if is_json:
         show({"files": [_document(outcome) for outcome in outcomes]}, "", is_json=True)
     if not is_quiet:
-        click.echo(_total(outcomes, time.monotonic() - begin), err=True)
+        click.echo(_total(outcomes, time.monotonic() - begin, skipped=skipped), err=True)
     codes = {_code(outcome) for outcome in outcomes}
     raise click.exceptions.Exit(next((code for code in WORST_FIRST if code in codes), 0))
 
@@ -61,13 +65,14 @@ def _tell(outcome: Outcome, bar: ProgressBar, *, is_quiet: bool) -> None:
             bar.say(f"{name}: {line}")
 
 
-def _total(outcomes: Sequence[Outcome], seconds: float) -> str:
+def _total(outcomes: Sequence[Outcome], seconds: float, *, skipped: int) -> str:
     """Like `Scored 1,993 of 2,000 rows of 3 files in 4.2 s; 1 more file failed.`."""
     jobs = [outcome.job for outcome in outcomes if outcome.job is not None]
     good, rows = sum(job.succeeded for job in jobs), sum(job.total for job in jobs)
     share = "" if good == rows else f"{good:,} of "
     lost = len(outcomes) - len(jobs)
     more = f"; {counted(lost, 'more file')} failed" if lost else ""
+    more += f"; {counted(skipped, 'file')} skipped" if skipped else ""
     done = f"{share}{counted(rows, 'row')} of {counted(len(jobs), 'file')}"
     return f"Scored {done} in {duration_text(seconds)}{more}."
 

@@ -103,7 +103,7 @@ class Client(JobCalls):
         """
         headers = headers_of(source, input_format) | key_header(idempotency_key)
         query = query_of(options)
-        with body_of(source, on_sent) as body:
+        with body_of(source, on_sent, key=options.get("key")) as body:
             answer = self._patience.run(
                 lambda: self._transport.upload("/jobs", body, query=query, headers=headers),
                 may_repeat=lambda: body.may_be_sent,

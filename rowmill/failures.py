@@ -12,11 +12,25 @@ from click.exceptions import NoArgsIsHelpError
 from rowmill.errors import (
     InvalidApiKeyError,
     InvalidUrlError,
+    ProblemError,
     RowmillError,
     SourceError,
     TransportError,
 )
 from rowmill.tables import printable
+
+ADVICE = {
+    "header_mismatch": {
+        "?delimiter=%3B": "--delimiter ';'",
+        "?delimiter=%09": "--delimiter tab",
+        "?delimiter=%7C": "--delimiter '|'",
+        "?delimiter=%2C": "--delimiter ','",
+    },
+    "job_not_found": {"GET /jobs": "'rowmill jobs'"},
+    "model_not_found": {"?model=": "--model NAME"},
+}
+"""Of a problem's code: what the server says in HTTP, and how the command line calls it. Of a server
+that says it otherwise the message stays as it came."""
 
 
 class ExitCode(IntEnum):
@@ -85,8 +99,12 @@ def _one_line_usage() -> Iterator[None]:
 
 
 def one_line(error: RowmillError) -> str:
-    """What the error says, without line ends."""
-    return printable(" ".join(str(error).split()))
+    """What the error says, without line ends and in words of the command line."""
+    said = " ".join(str(error).split())
+    advice = ADVICE.get(error.code, {}) if isinstance(error, ProblemError) else {}
+    for of_http, of_ours in advice.items():
+        said = said.replace(of_http, of_ours)
+    return printable(said)
 
 
 def exit_code_of(error: RowmillError) -> ExitCode:

@@ -40,6 +40,13 @@ class Origin:
     dtypes: "pd.Series[Any]"
 
 
+def check_key(frame: DataFrame, key: str | None) -> None:
+    """Raises `SourceError` for a key that is the frame's index, which the server never sees."""
+    if key is not None and key in frame.index.names and key not in frame.columns:
+        reason = "the index is not sent; use reset_index()"
+        raise SourceError(f"the key column '{key}'", reason)
+
+
 class FrameUpload:
     """A data frame as a body, without its index; it may be sent any number of times.
 

@@ -1,7 +1,7 @@
 """Options that several commands share, and what they stand for."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,12 +13,20 @@ from rowmill.formats import MEDIA_TYPES, Format, format_of
 from rowmill.streams import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
+Source = TypeVar("Source", str | None, Sequence[str])
 
 
 def client_of(context: click.Context) -> Client:
     """A client of the server that the command was given, for a thread of its own."""
     given = context.find_root().params
     return Client(given["url"] or DEFAULT_URL, api_key=given["api_key"])
+
+
+def checked_source(_context: click.Context, parameter: click.Parameter, value: Source) -> Source:
+    """Refuses no input at all; click would not say that stdin may be one."""
+    if not value:
+        raise click.UsageError(f"Missing argument '{parameter.metavar}', or '-' for stdin.")
+    return value
 
 
 def checked_target(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

@@ -10,6 +10,7 @@ from rowmill.client import Client
 from rowmill.formats import Format
 from rowmill.input_files import input_files
 from rowmill.options import (
+    checked_source,
     format_for,
     format_option,
     json_option,
@@ -26,7 +27,7 @@ from rowmill.targets import EXISTING, items_in, target_of_one
 
 
 @click.command()
-@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.argument("sources", metavar="FILE...", nargs=-1, type=click.Path(), callback=checked_source)
 @submit_options
 @click.option(
     "-o",
@@ -80,8 +81,9 @@ def predict(
     if not files.is_one:
         items = items_in(files, target, format=format or "csv", existing=existing)
         predict_many(
-            context, items, order, format=format or "csv", is_quiet=is_quiet, is_json=is_json
-        )
+            context, items, order, format=format or "csv", is_quiet=is_quiet, is_json=is_json,
+            skipped=len(files.names) - len(items),
+        )  # fmt: skip
         return
     target = target_of_one(files.names[0], target, format=format, existing=existing)
     _predict_one(
@@ -114,7 +116,11 @@ def _predict_one(
 
 @click.command()
 @click.argument(
-    "source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+    "source",
+    metavar="FILE",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    callback=checked_source,
 )
 @submit_options
 @click.option(

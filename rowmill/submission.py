@@ -36,11 +36,14 @@ class SubmitOptions(JobOptions, total=False):
 
 
 @contextmanager
-def body_of(source: "Source | DataFrame", on_sent: OnSent | None) -> Iterator[Body]:
-    """What is sent of a source. Raises `SourceError` if it can't be read."""
+def body_of(
+    source: "Source | DataFrame", on_sent: OnSent | None, *, key: str | None = None
+) -> Iterator[Body]:
+    """What is sent of a source. Raises `SourceError` if it can't be read, or has its key aside."""
     if is_frame(source):
-        from rowmill.frames import FrameUpload
+        from rowmill.frames import FrameUpload, check_key
 
+        check_key(source, key)
         yield FrameUpload(source, on_sent)
     else:
         with opened(source, on_sent) as upload:  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def model_text(model: Model) -> str:
     return _facts(
         ("model", model.name),
         ("description", model.description),
-        ("described", f"version {model.version}"),
+        ("serves", f"version {model.version}"),
         ("aliases", _aliases(model)),
         *(("version", str(version)) for version in model.versions),
         *(("compared", str(found)) for found in model.comparisons),

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from rowmill.batch import Item
-from rowmill.formats import Format
+from rowmill.formats import Format, format_of
 from rowmill.input_files import InputFiles, target_in
 from rowmill.streams import STANDARD_STREAM, input_bytes
 
@@ -40,6 +40,10 @@ def items_in(files: InputFiles, target: str, *, format: Format, existing: str) -
         raise click.UsageError("Several inputs need a directory for their predictions: -o DIR.")
     if directory.exists() and not directory.is_dir():
         raise click.UsageError(f"-o '{target}' is a file; several inputs need a directory.")
+    if not directory.exists() and format_of(target):
+        raise click.UsageError(
+            f"-o '{target}' is named like a file; several inputs need a directory, here or new."
+        )
     for name in files.skipped:
         click.echo(f"{name}: skipped, it is the output of an earlier run.", err=True)
     items: dict[Path, Item] = {}

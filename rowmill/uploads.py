@@ -77,7 +77,10 @@ class Upload:
 
 @contextmanager
 def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
-    """The source as an upload; a file that was opened here is closed here."""
+    """The source as an upload; a file that was opened here is closed here.
+
+    Raises `SourceError`, also for what is no source.
+    """
     if isinstance(source, (str, os.PathLike)):
         with _open(Path(source)) as file:
             _pass_over_magic(file, str(source))
@@ -86,6 +89,9 @@ def opened(source: Source, on_sent: OnSent | None = None) -> Iterator[Upload]:
         yield Upload(io.BytesIO(source), "the input", on_sent)
     elif isinstance(source, io.TextIOBase):
         raise SourceError("a text file", "open it in binary mode, with 'rb'")
+    elif not all(hasattr(source, name) for name in ("read", "seek", "tell")):
+        accepted = "a pandas data frame, a path, bytes, or a file opened in binary mode"
+        raise SourceError(f"a value of type {type(source).__name__}", f"give {accepted}")
     else:
         yield Upload(source, str(getattr(source, "name", "the input")), on_sent)
 

@@ -190,10 +190,16 @@ class HeaderError(InputError):
 
     code = "header_mismatch"
 
-    def __init__(self, problems: Sequence[tuple[str, str, str]], *, hint: str = "") -> None:
+    def __init__(
+        self,
+        problems: Sequence[tuple[str, str, str]],
+        *,
+        unmet: str = "the model",
+        hint: str = "",
+    ) -> None:
         self.problems = tuple(problems)
         details = " ".join(detail for _, _, detail in problems[:10])
-        super().__init__(f"The header does not fit the model. {details}{' ' * bool(hint)}{hint}")
+        super().__init__(f"The header does not fit {unmet}. {details}{' ' * bool(hint)}{hint}")
 
 
 class TooManyColumnsError(InputError):

@@ -84,10 +84,18 @@ class Signature(BaseModel):
         columns that nobody asked for.
         """
         wanted = dict.fromkeys((*self.feature_names, *carried))
+        missing = [name for name in wanted if name not in header]
+        # What is carried is either the whole header or the one key that was asked for.
+        lost_keys = set(missing) - set(self.feature_names)
         problems = [
-            ("missing_column", name, f"Column {quoted(name)} is missing.")
-            for name in wanted
-            if name not in header
+            (
+                "missing_column",
+                name,
+                f"The key column {quoted(name)} is not in the table."
+                if name in lost_keys
+                else f"Column {quoted(name)} is missing.",
+            )
+            for name in missing
         ]
         problems += [
             (
@@ -105,7 +113,9 @@ class Signature(BaseModel):
                 if name not in wanted
             ]
         if problems:
-            raise HeaderError(problems, hint=_delimiter_hint(header))
+            is_for_model = any(column not in lost_keys for _, column, _ in problems)
+            unmet = "the model" if is_for_model else "what was asked for"
+            raise HeaderError(problems, unmet=unmet, hint=_delimiter_hint(header))
 
 
 def _delimiter_hint(header: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ def test_a_job_without_one_good_row_makes_exit_code_1(run: Run) -> None:
     [
         ("oil", "x\n6\n", r"no model 'oil'; there are: .*line"),
         ("line", "y\n6\n", "Column 'x' is missing"),
-        ("line", "a;x\n1;6\n", r"holds ';': try \?delimiter="),
+        ("line", "a;x\n1;6\n", r"holds ';': try --delimiter ';'\."),
         ("line", "", "send a table with at least one row"),
     ],
 )
@@ -110,6 +110,13 @@ def test_a_refusal_is_one_line_that_helps_and_exit_code_1(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(f"Error: .*{told}.*\n", done.stderr)
+
+
+def test_without_a_model_the_option_that_names_one_is_told(run: Run) -> None:
+    done = run("predict", "-", stdin="x\n6\n")
+
+    assert done.returncode == 1
+    assert re.fullmatch("Error: Say which model with --model NAME; there are: .*\n", done.stderr)
 
 
 def test_a_large_upload_that_is_refused_is_told_like_any_other(run: Run, tmp_path: Path) -> None:
@@ -246,7 +253,7 @@ def test_a_job_that_is_not_known_is_told(run: Run) -> None:
     done = run("status", "job_0")
 
     assert done.returncode == 1
-    assert re.fullmatch("Error: There is no job 'job_0'.*\n", done.stderr)
+    assert re.fullmatch("Error: There is no job 'job_0'; 'rowmill jobs' .*\n", done.stderr)
 
 
 def test_cancel_stops_a_job_whose_results_stay_away_until_then(run: Run) -> None:

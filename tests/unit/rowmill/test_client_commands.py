@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from rowmill.commands import root
+from shared.errors import HeaderError, JobNotFoundError
+from tests.factories import make_feature, make_signature
 
 RESULTS = b"row,prediction,error\n1,2.5,\n"
 
@@ -104,6 +106,7 @@ def test_no_server_is_one_line_and_exit_code_4(run, command):
         (["predict", "nowhere.csv"], "does not exist"),
         (["predict", "-", "-o", "nowhere/out.csv"], "create it first"),
         (["predict", "-", "-o", "."], "is a directory"),
+        (["predict"], "Missing argument 'FILE...', or '-' for stdin."),
         (["--url", "localhost", "models"], "write it like"),
         (["jobs", "--limit", "0"], "range"),
         (["fly"], "No such command"),
@@ -207,6 +210,7 @@ def test_an_input_is_sent_as_what_it_is(
     [
         (["a.csv", "b.csv"], "Several inputs need a directory for their predictions: -o DIR."),
         (["a.csv", "b.csv", "-o", "b.csv"], "-o 'b.csv' is a file; several inputs need"),
+        (["a.csv", "b.csv", "-o", "one.csv.gz"], "'one.csv.gz' is named like a file; several inp"),
         (["a.csv", "a.ndjson", "-o", "o"], "'a.csv' and 'a.ndjson' would both be written to"),
         (["a.csv", "-", "-o", "o"], "it can't be one of several inputs"),
         (["*.parquet", "-o", "o"], "no file matches it"),
@@ -266,3 +270,44 @@ def test_submit_passes_a_callback_on_and_says_nothing_but_the_id(run, ends_as, s
     assert server.requests[0].target == (
         "/jobs?callback_url=https%3A%2F%2Fexample.com%2Fx&validate_only=true"
     )
+
+
+def header_problem(header: str) -> HeaderError:
+    """What the server says of a header that is not cut where it should be."""
+    with pytest.raises(HeaderError) as caught:
+        make_signature(make_feature("a")).check_header([header], carried=(), is_strict=False)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (header_problem("a;b"), "holds ';': try --delimiter ';'."),
+        (header_problem("a|b"), "holds '|': try --delimiter '|'."),
+        (header_problem("a,b"), "holds ',': try --delimiter ','."),
+        (header_problem("a\tb"), "try --delimiter tab."),
+        (
+            JobNotFoundError("job_1"),
+            "There is no job 'job_1'; 'rowmill jobs' lists those there are.",
+        ),
+    ],
+)
+def test_what_the_server_advises_is_told_in_words_of_the_command_line(run, server, problem, told):
+    document = {"code": problem.code, "detail": str(problem)}
+    server.say("GET", "/jobs/job_1", status=400, json_body=document)
+
+    result = run("status", "job_1")
+
+    assert result.exit_code == 1
+    assert told in result.stderr
+
+
+def test_files_that_are_skipped_are_counted(run, ends_as, tmp_path):
+    (tmp_path / "o").mkdir()
+    for name in ("a.csv", "b.csv", "c.csv", "o/a.predictions.csv", "o/c.predictions.csv"):
+        (tmp_path / name).write_text("x\n1\n")
+    ends_as("succeeded", succeeded=10)
+
+    result = run("predict", str(tmp_path), "-o", str(tmp_path / "o"), "--existing", "skip")
+
+    assert re.search(r"^Scored 10 rows of 1 file in .* s; 2 files skipped\.$", result.stderr, re.M)

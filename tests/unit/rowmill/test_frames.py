@@ -163,6 +163,27 @@ def test_a_frame_that_arrow_can_not_hold_is_refused_before_anything_is_sent(clie
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [(FRAME["half"], "Series"), ([{"a": 1}], "list"), (np.array([1]), "ndarray")],
+    ids=["a column", "a list", "an array"],
+)
+def test_what_is_no_source_is_refused_with_what_is_one(client, server, source, name):
+    accepted = "give a pandas data frame, a path, bytes, or a file opened in binary mode"
+
+    with pytest.raises(SourceError, match=f"{name}: {accepted}"):
+        client.predict(source, "petrol")
+
+    assert server.requests == []
+
+
+def test_a_key_that_is_the_index_is_refused_before_anything_is_sent(client, server):
+    with pytest.raises(SourceError, match=r"'state': the index is not sent; use reset_index\(\)"):
+        client.predict(FRAME, "petrol", key="state")
+
+    assert server.requests == []
+
+
 def test_a_client_that_sees_no_frame_imports_neither_pandas_nor_pyarrow():
     code = (
         "import sys; from rowmill.client import Client; Client('http://127.0.0.1:1');"

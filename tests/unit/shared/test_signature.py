@@ -49,3 +49,16 @@ def test_a_carried_column_is_no_unknown_one() -> None:
 def test_a_header_cut_at_the_wrong_character_gets_a_hint(header: str, hint: str) -> None:
     with pytest.raises(HeaderError, match=hint):
         AB.check_header([header], carried=(), is_strict=False)
+
+
+def test_a_key_that_is_not_in_the_table_is_not_blamed_on_the_model() -> None:
+    with pytest.raises(HeaderError) as alone:
+        AB.check_header(["a", "b"], carried=("id",), is_strict=False)
+    with pytest.raises(HeaderError) as beside_another:
+        AB.check_header(["a"], carried=("id",), is_strict=False)
+
+    told = "The key column 'id' is not in the table."
+    assert str(alone.value) == f"The header does not fit what was asked for. {told}"
+    assert str(beside_another.value) == (
+        f"The header does not fit the model. Column 'b' is missing. {told}"
+    )
