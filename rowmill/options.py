@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -16,7 +16,7 @@ from rowmill.formats import MEDIA_TYPES, Format, format_of
 from rowmill.input_files import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
-Source = TypeVar("Source", str | None, Sequence[str])
+Source = TypeVar("Source", str | None, tuple[str, ...])
 
 
 def client_of(context: click.Context) -> Client:
