@@ -15,12 +15,16 @@ RowmillError
 ├── InvalidApiKeyError     the API key can't be one
 └── InvalidUrlError        the server's URL can't be one
 
+UserWarning
+└── IncompleteWarning      predictions of a job that ended early
+
 Each writes its own message: what happened, to what, and what to do.
 """
 
 from collections.abc import Iterator, Mapping
 
 from rowmill.jobs import Job, JobStatus
+from rowmill.row_errors import RowError
 
 PASSING_STATUSES = frozenset({429, 502, 503, 504})
 """The server is overloaded or restarting; the request may be made again."""
@@ -79,16 +83,20 @@ class UnreachableError(TransportError):
 
 
 class JobFailedError(RowmillError):
-    """The job ended without all it was asked for; rows that were finished stay readable."""
+    """The job ended without all it was asked for; rows that were finished stay readable.
 
-    def __init__(self, job: Job) -> None:
+    `first` is a row error to show for the others.
+    """
+
+    def __init__(self, job: Job, first: RowError | None = None) -> None:
         self.job = job
         told = (
             f"Job {job.id} was cancelled."
             if job.status is JobStatus.CANCELLED
             else f"Job {job.id} failed: {job.error_detail}"
         )
-        super().__init__(" ".join([told, *_remains(job)]))
+        example = [f"Row {first.row}: {first.message}"] if first else []
+        super().__init__(" ".join([told, *example, *_remains(job)]))
 
 
 def _remains(job: Job) -> Iterator[str]:
@@ -163,3 +171,7 @@ class InvalidUrlError(RowmillError):
 
     def __init__(self, url: str) -> None:
         super().__init__(f"{url!r} is no URL of a server; write it like http://127.0.0.1:8000.")
+
+
+class IncompleteWarning(UserWarning):
+    """A data frame has only the rows that were done when the job failed or was cancelled."""

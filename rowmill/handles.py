@@ -2,10 +2,12 @@
 
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rowmill.deliveries import Deliveries
+from rowmill.errors import IncompleteWarning
 from rowmill.formats import Format
 from rowmill.job_calls import JobCalls
 from rowmill.jobs import Job, JobStatus
@@ -79,12 +81,17 @@ class JobHandle:
         """The predictions of a job that has ended, typed, in input order; in memory as a whole.
 
         `error` holds the code of a row that has no prediction. The index is that of the data frame
-        that was submitted, else the number of the row, from 1. Raises `ProblemError` (409) before
-        the end, `MissingPackageError` without pandas and pyarrow.
+        that was submitted, else the number of the row, from 1. Of a job that failed or was
+        cancelled it has the rows that were done, with an `IncompleteWarning`. Raises `ProblemError`
+        (409) before the end, `MissingPackageError` without pandas and pyarrow.
         """
         from rowmill.frames import predictions_from
 
-        return predictions_from(self.results("arrow"), self._origin)
+        predictions = predictions_from(self.results("arrow"), self._origin)
+        job = self.job if self.job.has_ended else self.refresh()
+        if job.shortfall:
+            warnings.warn(job.shortfall, IncompleteWarning, stacklevel=2)
+        return predictions
 
     def download(self, path: str | os.PathLike[str], format: Format | None = None) -> None:
         """Writes the predictions to a file; see `Client.download`."""

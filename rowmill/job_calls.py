@@ -10,11 +10,12 @@ from urllib.parse import quote
 from rowmill.answers import parsed, retry_after_seconds
 from rowmill.deliveries import Deliveries, deliveries_from_json
 from rowmill.downloads import save
-from rowmill.errors import JobFailedError
+from rowmill.errors import JobFailedError, RowmillError
 from rowmill.formats import MEDIA_TYPES, Format, format_of
 from rowmill.jobs import GOOD_END_STATUSES, Job, job_from_json
 from rowmill.polling import HOLD_SECONDS, Clock, OnProgress, Sighting, wait_for_end
 from rowmill.retries import Patience
+from rowmill.row_errors import row_errors_from
 from rowmill.submission import key_header, query_of
 from rowmill.transport import Transport
 
@@ -52,8 +53,22 @@ class JobCalls:
             on_progress=on_progress,
         )
         if job.status not in GOOD_END_STATUSES:
-            raise JobFailedError(job)
+            raise self.failure_of(job)
         return job
+
+    def failure_of(self, job: Job) -> JobFailedError:
+        """The error of a job that ended badly, with its first row error if that is had at once."""
+        if not job.failed:
+            return JobFailedError(job)
+        try:
+            blocks = self._transport.stream(
+                f"{_path(job.id)}/errors",
+                headers={"Accept": MEDIA_TYPES["ndjson"]},
+                query={"limit": "1"},
+            )
+            return JobFailedError(job, next(row_errors_from(blocks), None))
+        except RowmillError:
+            return JobFailedError(job)  # the job's end matters more than an example
 
     def job(self, job_id: str) -> Job:
         """The job as it is now. Raises `ProblemError` (404, 410) if there is none."""

@@ -6,7 +6,6 @@ import click
 
 from rowmill.client import Client
 from rowmill.completion import model_names
-from rowmill.errors import JobFailedError
 from rowmill.formats import Format
 from rowmill.jobs import GOOD_END_STATUSES, JobStatus
 from rowmill.options import (
@@ -78,12 +77,14 @@ def results(
     )
     if not follow:
         write_to(blocks, target)
+        if not is_quiet and (shortfall := client.job(job_id).shortfall):
+            click.echo(shortfall, err=True)
         return
     with naming(job_id):
         write_to(blocks, target)
         job = client.job(job_id)
     if job.has_ended and job.status not in GOOD_END_STATUSES:
-        raise JobFailedError(job)
+        raise client.failure_of(job)
     if job.has_ended:  # with a --limit the rows may be there before the end
         report(job, is_quiet=is_quiet)
 
@@ -92,10 +93,14 @@ def results(
 @job_argument
 @target_option
 @format_option
+@json_option
 @click.pass_obj
-def errors(client: Client, job_id: str, *, target: str, format: Format | None) -> None:
+def errors(
+    client: Client, job_id: str, *, target: str, format: Format | None, is_json: bool
+) -> None:
     """List the rows that have no prediction, and why."""
-    write_to(client.errors(job_id, format_for(format, target)), target)
+    asked = "json" if is_json else format_for(format, target)
+    write_to(client.errors(job_id, asked), target)
 
 
 @click.command()

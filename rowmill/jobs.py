@@ -55,6 +55,15 @@ class Job:
         return self.status in END_STATUSES
 
     @property
+    def shortfall(self) -> str:
+        """Why its results are not those of a whole input; empty if they are, or may yet be."""
+        if not self.has_ended or self.status in GOOD_END_STATUSES:
+            return ""
+        end = "was cancelled" if self.status is JobStatus.CANCELLED else "failed"
+        rows = f"{self.rows_done:,} of the {self.total:,} rows taken in"
+        return f"The results hold {rows}: the job {end}."
+
+    @property
     def rows_done(self) -> int:
         """Rows that have a prediction or an error."""
         return self.succeeded + self.failed

@@ -1,7 +1,7 @@
 """Options that several commands share, and what they stand for."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from rowmill.formats import MEDIA_TYPES, Format, format_of
 from rowmill.streams import STANDARD_STREAM
 
 Command = TypeVar("Command", bound=Callable[..., None])
-Source = TypeVar("Source", str | None, Sequence[str])
+Source = TypeVar("Source", str | None, tuple[str, ...])
 
 
 def client_of(context: click.Context) -> Client:

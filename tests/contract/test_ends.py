@@ -253,3 +253,9 @@ def test_a_job_may_have_as_many_bad_rows_as_the_caller_allows(
     if status == "failed":
         assert job["error"]["code"] == "error_threshold_exceeded"
         assert f"2 rows failed; the job allows {threshold}" in job["error"]["detail"]
+
+
+def test_one_row_that_fails_where_none_may_is_told_as_one(api: Api) -> None:
+    job = accepted(api.submit("x\n6\nbad\n", model="line", error_threshold=0))
+
+    assert job["error"]["detail"] == "1 row failed; the job allows 0."

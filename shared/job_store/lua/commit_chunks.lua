@@ -58,7 +58,8 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   local all_failed, threshold = add('failed', failed), term('error_threshold')
   if threshold >= 0 and all_failed > threshold then
     finish('failed', 'error_threshold_exceeded',
-      all_failed .. ' rows failed; the job allows ' .. threshold .. '.')
+      all_failed .. (all_failed == 1 and ' row' or ' rows') .. ' failed; the job allows '
+      .. threshold .. '.')
   elseif not finish_if_complete() then
     renew(RESULTS, ERRORS, REJECTS)
     call('PUBLISH', PROGRESS, chunk)

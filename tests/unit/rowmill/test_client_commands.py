@@ -148,7 +148,7 @@ def test_results_asks_for_the_format_the_files_name_promises(run, ends_as, serve
 
     run("results", "job_1", "-o", str(tmp_path / "out.ndjson"))
 
-    assert server.requests[-1].headers["Accept"] == "application/x-ndjson"
+    assert server.requests[0].headers["Accept"] == "application/x-ndjson"
 
 
 def test_jobs_lists_whole_ids_and_says_how_to_see_more(run, server, job_document):
@@ -311,3 +311,39 @@ def test_files_that_are_skipped_are_counted(run, ends_as, tmp_path):
     result = run("predict", str(tmp_path), "-o", str(tmp_path / "o"), "--existing", "skip")
 
     assert re.search(r"^Scored 10 rows of 1 file in .* s; 2 files skipped\.$", result.stderr, re.M)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("cancelled", "The results hold 4 of the 10 rows taken in: the job was cancelled.\n"),
+        ("failed", "The results hold 4 of the 10 rows taken in: the job failed.\n"),
+        ("partially_succeeded", ""),
+    ],
+)
+def test_results_of_a_job_that_ended_early_are_not_taken_for_whole(run, ends_as, status, said):
+    ends_as(status, error={"code": "deadline_exceeded", "detail": "Late."})
+
+    loud, quiet = run("results", "job_1"), run("results", "job_1", "-q")
+
+    assert (loud.exit_code, loud.stdout_bytes, loud.stderr) == (0, RESULTS, said)
+    assert quiet.stderr == ""
+
+
+def test_a_job_without_one_good_row_is_told_with_its_first_row_error(run, ends_as, server):
+    error = {"code": "all_rows_failed", "detail": "No row could be scored; see the row errors."}
+    ends_as("failed", succeeded=0, failed=10, error=error)
+    row_error = b'{"row":1,"line":2,"column":"x","code":"not_a_number","message":"It is a word."}\n'
+    server.say("GET", "/jobs/job_1/errors", body=row_error)
+
+    told = [run("predict", "-").stderr, run("results", "job_1", "--follow").stderr]
+
+    for each in told:
+        assert "see the row errors. Row 1: It is a word. See 'rowmill errors job_1'." in each
+
+
+def test_row_errors_come_as_json(run, server):
+    server.say("GET", "/jobs/job_1/errors", body=b"[]")
+
+    assert run("errors", "job_1", "--json").stdout == "[]"
+    assert server.requests[0].headers["Accept"] == "application/json"

@@ -1,10 +1,12 @@
 """A handle: one job and what can be done with it."""
 
+import io
 import json
 
+import pyarrow as pa
 import pytest
 
-from rowmill.errors import JobFailedError
+from rowmill.errors import IncompleteWarning, JobFailedError
 from rowmill.row_errors import RowError, row_errors_from
 
 ERRORS = [
@@ -56,6 +58,36 @@ def test_a_job_that_failed_raises_and_is_known_to_have(handle, server, job_docum
         handle.wait(timeout=10)
 
     assert handle.job.has_ended
+
+
+def test_a_job_with_bad_rows_that_failed_is_told_with_the_first_of_them(
+    handle, server, job_document
+):
+    error = {"code": "all_rows_failed", "detail": "No row could be scored; see the row errors."}
+    ended = job_document("failed", succeeded=0, failed=10, error=error)
+    server.say("GET", "/jobs/job_1", json_body=ended)
+    server.say("GET", "/jobs/job_1/errors", body=NDJSON)
+
+    with pytest.raises(JobFailedError, match=r"see the row errors\. Row 2: Column 'x' … See 'row"):
+        handle.wait()
+
+    assert server.requests[-1].target == "/jobs/job_1/errors?limit=1"
+
+
+def test_what_is_left_of_a_job_that_was_cancelled_is_no_whole_frame(handle, server, job_document):
+    sink = io.BytesIO()
+    table = pa.table({"row": [1, 2, 3, 4], "prediction": [1.0] * 4, "error": [""] * 4})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    server.say("GET", "/jobs/job_1", json_body=job_document("cancelled", succeeded=4))
+    server.say("GET", "/jobs/job_1/results", body=sink.getvalue())
+
+    with pytest.warns(
+        IncompleteWarning, match="hold 4 of the 10 rows taken in: the job was cancelled"
+    ):
+        predictions = handle.to_pandas()
+
+    assert len(predictions) == 4
 
 
 def test_row_errors_are_typed(handle, server):
