@@ -1,5 +1,6 @@
 """Reads what a model is published from: the file that its maker has saved, and a sample of rows."""
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,8 @@ def read_estimator(
     except InconsistentVersionWarning as warning:
         raise PublishError(
             f"{path.name} was saved by scikit-learn {warning.original_sklearn_version}, and this "
-            f"is {warning.current_sklearn_version}; train it again under this one."
+            f"is {warning.current_sklearn_version}; train it again under this one, by the Python "
+            f"that runs this command: {sys.executable}"
         ) from warning
     except (AttributeError, ImportError) as error:
         raise PublishError(
