@@ -22,6 +22,9 @@ class JobStatus(StrEnum):
 GOOD_END_STATUSES = frozenset({JobStatus.SUCCEEDED, JobStatus.PARTIALLY_SUCCEEDED})
 END_STATUSES = GOOD_END_STATUSES | {JobStatus.FAILED, JobStatus.CANCELLED}
 
+NEVER_TAKEN_IN = frozenset({"upload_incomplete", "input_refused"})
+"""Codes of jobs that do not even know all rows of their input."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -42,6 +45,8 @@ class Job:
     created_at: datetime
     finished_at: datetime | None
     expires_at: datetime
+    error_code: str
+    """Why the job failed as a whole, for programs; empty if it didn't."""
     error_detail: str
     """Why the job failed as a whole; empty if it didn't."""
     warnings: tuple[str, ...]
@@ -57,7 +62,8 @@ class Job:
     @property
     def shortfall(self) -> str:
         """Why its results are not those of a whole input; empty if they are, or may yet be."""
-        if not self.has_ended or self.status in GOOD_END_STATUSES:
+        has_all = self.rows_done == self.total and self.error_code not in NEVER_TAKEN_IN
+        if has_all or not self.has_ended or self.status in GOOD_END_STATUSES:
             return ""
         end = "was cancelled" if self.status is JobStatus.CANCELLED else "failed"
         rows = f"{self.rows_done:,} of the {self.total:,} rows taken in"
@@ -81,6 +87,7 @@ def job_from_json(document: Any) -> Job:
     """The job in an answer. Raises KeyError, TypeError or ValueError if there is none."""
     model, counts, progress = document["model"], document["counts"], document["progress"]
     finished_at = document["finished_at"]
+    error = document["error"] or {"code": "", "detail": ""}
     return Job(
         id=document["id"],
         status=JobStatus(document["status"]),
@@ -94,7 +101,8 @@ def job_from_json(document: Any) -> Job:
         created_at=datetime.fromisoformat(document["created_at"]),
         finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
         expires_at=datetime.fromisoformat(document["expires_at"]),
-        error_detail=document["error"]["detail"] if document["error"] else "",
+        error_code=error["code"],
+        error_detail=error["detail"],
         warnings=tuple(document["warnings"]),
         document=document,
     )

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from rowmill.errors import IncompleteWarning, JobFailedError
+from rowmill.jobs import job_from_json
 from rowmill.row_errors import RowError, row_errors_from
 
 ERRORS = [
@@ -88,6 +89,22 @@ def test_what_is_left_of_a_job_that_was_cancelled_is_no_whole_frame(handle, serv
         predictions = handle.to_pandas()
 
     assert len(predictions) == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "shortfall"),
+    [
+        ("all_rows_failed", ""),
+        ("upload_incomplete", "The results hold 10 of the 10 rows taken in: the job failed."),
+    ],
+)
+def test_a_failed_job_whose_rows_are_all_done_lacks_none_unless_its_input_does(
+    job_document, code, shortfall
+):
+    document = job_document("failed", succeeded=0, failed=10)
+    document["error"] = {"code": code, "detail": "…"}
+
+    assert job_from_json(document).shortfall == shortfall
 
 
 def test_row_errors_are_typed(handle, server):
