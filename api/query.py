@@ -61,26 +61,8 @@ class ResultsQuery(RowErrorsQuery):
     follow: Annotated[bool, Field(description="'true' or 'false'")] = False
 
 
-class FeaturesQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/features`: none yet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DeliveriesQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/deliveries`: none yet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EventsQuery(BaseModel):
-    """The query string of `GET /jobs/{id}/events`: none yet."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StatusQuery(BaseModel):
-    """The query string of `GET /status`: none yet."""
+class NoQuery(BaseModel):
+    """The query string of routes that take none yet: whatever is in it is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

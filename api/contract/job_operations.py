@@ -15,10 +15,8 @@ from api.contract.schemas import Schema, list_of, reference
 from api.event_stream import MEDIA_TYPE as EVENT_STREAM
 from api.intake.formats import TABLE_TYPES
 from api.query import (
-    DeliveriesQuery,
-    EventsQuery,
-    FeaturesQuery,
     JobListQuery,
+    NoQuery,
     ResultsQuery,
     RetryOrder,
     RowErrorsQuery,
@@ -156,7 +154,7 @@ def _rows() -> tuple[Operation, ...]:
             tag="jobs",
             name="readFeatures",
             summary="Compare the rows with those that the model was trained on",
-            query=FeaturesQuery,
+            query=NoQuery,
             answers={
                 HTTPStatus.OK: Answer(summary="Features", content={JSON: reference("Features")}),
             },
@@ -173,7 +171,7 @@ def _news() -> tuple[Operation, ...]:
             tag="jobs",
             name="readDeliveries",
             summary="Tell whether the callback was told of the end",
-            query=DeliveriesQuery,
+            query=NoQuery,
             answers={
                 HTTPStatus.OK: Answer(
                     summary="Deliveries", content={JSON: reference("Deliveries")}
@@ -187,7 +185,7 @@ def _news() -> tuple[Operation, ...]:
             tag="jobs",
             name="watchJob",
             summary="Be told of a job's progress and end by server-sent events",
-            query=EventsQuery,
+            query=NoQuery,
             headers=("Last-Event-ID",),
             answers={
                 HTTPStatus.OK: Answer(

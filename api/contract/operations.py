@@ -5,7 +5,7 @@ from http import HTTPStatus
 from api.contract.job_operations import job_operations, predict_operation
 from api.contract.operation import CSV, JSON, TEXT_FILE, Answer, Operation
 from api.contract.schemas import closed, reference
-from api.query import StatusQuery
+from api.query import NoQuery
 from shared import errors
 
 OF_A_MODEL = (errors.ModelNotFoundError, errors.ManifestError, errors.AliasError)
@@ -89,7 +89,7 @@ def _health() -> tuple[Operation, ...]:
             tag="health",
             name="showStatus",
             summary="Show the queue, the workers and the store",
-            query=StatusQuery,
+            query=NoQuery,
             answers={
                 HTTPStatus.OK: Answer(summary="As they are", content={JSON: reference("Status")}),
             },

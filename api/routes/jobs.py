@@ -6,8 +6,8 @@ from api import representations
 from api.drift_report import compared, drift_warnings
 from api.intake.bodies import Body, json_text, table_body
 from api.query import (
-    FeaturesQuery,
     JobListQuery,
+    NoQuery,
     RetryOrder,
     parse_order,
     parse_query,
@@ -77,7 +77,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.get("/jobs/<job_id>/features")
     def features(job_id: str) -> Response:
         job = store.get(job_id)
-        parse_query(FeaturesQuery, request.args)
+        parse_query(NoQuery, request.args)
         return jsonify(representations.features_document(job, compared(job, repository)))
 
     @routes.post("/jobs/<job_id>/cancel")

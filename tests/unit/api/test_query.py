@@ -5,8 +5,8 @@ from werkzeug import Request
 from werkzeug.datastructures import MultiDict
 
 from api.query import (
-    FeaturesQuery,
     JobListQuery,
+    NoQuery,
     ResultsQuery,
     RetryOrder,
     RowErrorsQuery,
@@ -67,7 +67,7 @@ def test_an_unknown_parameter_is_refused_with_those_there_are() -> None:
 
 def test_where_there_are_no_parameters_none_is_taken() -> None:
     with pytest.raises(UnknownParameterError, match=r"'limit'.*none"):
-        parse_query(FeaturesQuery, MultiDict({"limit": "1"}))
+        parse_query(NoQuery, MultiDict({"limit": "1"}))
 
 
 def test_a_part_of_the_results_is_all_of_them_unless_something_is_said() -> None:
