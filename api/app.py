@@ -6,7 +6,7 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import problems
+from api import audit, auth, problems
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -36,6 +36,7 @@ from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
+from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
@@ -68,6 +69,7 @@ class Parts:
     progress: Progress
     overviews: Overviews
     chunks: JobChunks
+    guard: auth.Guard
 
     @property
     def repository(self) -> ModelRepository:
@@ -85,6 +87,7 @@ def create_app(settings: Settings) -> Flask:
     _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
+    audit.install(app)
     app.extensions[UPLOADS] = parts.uploads
     assets.install(app)
     formats.install(app)
@@ -137,6 +140,9 @@ def _make_parts(settings: Settings) -> Parts:
         progress=Progress(redis, store),
         overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
         chunks=JobChunks(redis),
+        guard=auth.Guard(
+            keys=auth.KnownKeys(ApiKeys(redis)), store=store, needs_keys=settings.needs_keys
+        ),
     )
 
 
@@ -195,3 +201,6 @@ def _prepare_requests(app: Flask, parts: Parts) -> None:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
+
+    # Last: who waits was let in before.
+    auth.install(app, parts.guard)
