@@ -4,13 +4,15 @@ A request is let through if its key is live and has the scopes that `access.py` 
 job it is about, if any, belongs to that key. Another key's job is answered as one that never was.
 """
 
+import errno
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Any
 
-from flask import Flask, Request, request
+from flask import Flask, Request, Response, request
 
 from api.access import Access, access_to
 from api.deferral import CARRIED
@@ -20,6 +22,7 @@ from shared.errors import (
     InvalidApiKeyError,
     JobNotFoundError,
     NoApiKeyError,
+    StoreUnavailableError,
     UnauthorizedError,
 )
 from shared.job_store.api_keys import ApiKeys
@@ -153,6 +156,29 @@ class Guard:
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)
 
+    def watch(self, response: Response) -> Response:
+        """Called with every answer: one that is streamed ends when its caller's key does."""
+        caller = current_caller()
+        if caller.id and response.is_streamed:
+            response.response = self._while_live(caller.id, response.response)
+        return response
+
+    # Any: bytes or texts, as the answer has them.
+    def _while_live(self, key_id: str, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Raises ConnectionResetError when the key opens nothing any more, by which the server
+        closes its side and doesn't say that this was all."""
+        looked_at = time.monotonic()
+        for piece in pieces:
+            if time.monotonic() - looked_at > RECENT_SECONDS:
+                looked_at = time.monotonic()
+                try:
+                    self.keys.named(key_id)
+                except StoreUnavailableError:
+                    pass  # nobody can tell just now; the stream knows for how long to bear it
+                except InvalidApiKeyError as error:
+                    raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+            yield piece
+
     def caller(self) -> Caller:
         """Who sends this request, by what it brings. Raises UnauthorizedError,
         InvalidApiKeyError."""
@@ -182,8 +208,9 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 
 
 def install(app: Flask, guard: Guard) -> None:
-    """Have `guard` look at every request of `app`."""
+    """Have `guard` look at every request of `app`, and at its answer."""
     app.before_request(guard.admit)
+    app.after_request(guard.watch)
 
 
 def check_keys(settings: Settings, keys: ApiKeys) -> None:
