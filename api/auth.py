@@ -6,17 +6,16 @@ job it is about, if any, belongs to that key. Another key's job is answered as o
 
 import errno
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from flask import Flask, Request, Response, request
 
 from api.access import Access, access_to
 from api.deferral import CARRIED
-from shared.api_keys import ApiKey, KeyLimits, KeyState, Scope, Token
+from api.known_keys import RECENT_SECONDS, KnownKeys
+from shared.api_keys import ApiKey, KeyLimits, Scope, Token
 from shared.errors import (
     InsufficientScopeError,
     InvalidApiKeyError,
@@ -28,12 +27,6 @@ from shared.errors import (
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.store import JobStore
 from shared.settings import Settings
-
-RECENT_SECONDS = 1.0
-"""How long a key is not asked for again: as long as one that was revoked may still be good for."""
-
-MOST_RECENT = 1000
-"""Keys that a process remembers; a few hundred bytes each."""
 
 CALLER = "caller"
 """Name of the caller among what a request carries along while it waits."""
@@ -79,55 +72,6 @@ def current_caller() -> Caller:
 def set_caller(sent: Request, caller: Caller) -> None:
     """Say who sends a request."""
     sent.environ.setdefault(CARRIED, {})[CALLER] = caller
-
-
-class KnownKeys:
-    """The keys there are, asked for at most once in `RECENT_SECONDS`. Safe to share by threads."""
-
-    def __init__(self, keys: ApiKeys) -> None:
-        self._keys = keys
-        self._lock = Lock()
-        self._recent: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
-
-    def of(self, token: Token) -> ApiKey:
-        """The live key that a token proves. Raises InvalidApiKeyError, StoreUnavailableError."""
-        key = self._remembered(token.key_id)
-        # One that was rotated just now has another secret than is remembered.
-        if key is None or not key.is_proven_by(token):
-            key = self._look_up(token.key_id)
-        if key is None or not key.is_proven_by(token):
-            raise InvalidApiKeyError
-        return _live(key)
-
-    def named(self, key_id: str) -> ApiKey:
-        """The live key with this id, for who was let in by it before. Raises as `of`."""
-        key = self._remembered(key_id) or self._look_up(key_id)
-        if key is None:
-            raise InvalidApiKeyError
-        return _live(key)
-
-    def _remembered(self, key_id: str) -> ApiKey | None:
-        with self._lock:
-            read_at, key = self._recent.get(key_id, (0.0, None))
-        return key if key and time.monotonic() - read_at <= RECENT_SECONDS else None
-
-    def _look_up(self, key_id: str) -> ApiKey | None:
-        # Before the store is asked: what it says may be old by the time it is heard.
-        now, key = time.monotonic(), self._keys.find(key_id)
-        # Ids that there are none of could be sent without end.
-        if key is not None:
-            with self._lock:
-                self._recent[key_id] = (now, key)
-                self._recent.move_to_end(key_id)
-                if len(self._recent) > MOST_RECENT:
-                    self._recent.popitem(last=False)
-        return key
-
-
-def _live(key: ApiKey) -> ApiKey:
-    if key.state is not KeyState.LIVE:
-        raise InvalidApiKeyError(f"'{key.name}' is {key.state}")
-    return key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +154,8 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 def install(app: Flask, guard: Guard) -> None:
     """Have `guard` look at every request of `app`, and at its answer."""
     app.before_request(guard.admit)
-    app.after_request(guard.watch)
+    if guard.needs_keys:
+        app.after_request(guard.watch)
 
 
 def check_keys(settings: Settings, keys: ApiKeys) -> None:
