@@ -28,12 +28,12 @@ RowmillError
 │   ├── UnauthorizedError           unauthorized         (no key was sent)
 │   ├── InvalidApiKeyError          invalid_api_key
 │   ├── InsufficientScopeError      insufficient_scope
-│   ├── LimitError                  (what a key may ask for is used up for now)
-│   │   ├── RateLimitedError        rate_limited
-│   │   ├── RowQuotaExceededError   row_quota_exceeded
-│   │   └── TooManyJobsError        too_many_jobs
 │   ├── KeyNotFoundError            key_not_found        (of the command that manages keys)
 │   └── NoApiKeyError               no_api_key           (nobody could call, so the API won't start)
+├── LimitError                      (what an API key may ask for is used up for now)
+│   ├── RateLimitedError            rate_limited
+│   ├── RowQuotaExceededError       row_quota_exceeded
+│   └── TooManyJobsError            too_many_jobs
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -409,7 +409,7 @@ class TooManyWaitingError(RowmillError):
         )
 
 
-class LimitError(AccessError):
+class LimitError(RowmillError):
     """What a key may ask for is used up for now."""
 
     def __init__(self, message: str, *, retry_after_seconds: int) -> None:
