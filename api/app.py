@@ -12,6 +12,7 @@ from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
 from api.known_keys import KnownKeys
+from api.limits import Limits
 from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
@@ -38,7 +39,7 @@ from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.api_keys import ApiKeys
-from shared.job_store.connection import connect
+from shared.job_store.connection import connect, limit_storage
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
@@ -71,6 +72,7 @@ class Parts:
     overviews: Overviews
     chunks: JobChunks
     guard: auth.Guard
+    limits: Limits
 
     @property
     def repository(self) -> ModelRepository:
@@ -145,6 +147,7 @@ def _make_parts(settings: Settings) -> Parts:
         guard=auth.Guard(
             keys=KnownKeys(ApiKeys(redis)), store=store, needs_keys=settings.needs_keys
         ),
+        limits=Limits(limit_storage(redis), settings),
     )
 
 
@@ -204,5 +207,7 @@ def _prepare_requests(app: Flask, parts: Parts) -> None:
         go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
 
-    # Last: who waits was let in before.
+    # Last: who waits was let in before, and counted.
     auth.install(app, parts.guard)
+    if parts.settings.needs_keys:
+        parts.limits.install(app)

@@ -5,6 +5,7 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
+from limits.errors import StorageError
 from werkzeug.exceptions import HTTPException
 
 from api.pages import frame
@@ -35,6 +36,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.InvalidApiKeyError: HTTPStatus.UNAUTHORIZED,
     errors.InsufficientScopeError: HTTPStatus.FORBIDDEN,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
+    errors.LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -56,6 +58,7 @@ def install(app: Flask) -> None:
     """Make every error of `app` answer with a problem document or a page."""
     app.register_error_handler(errors.RowmillError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(StorageError, _answer_uncounted)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -106,9 +109,14 @@ def _challenge(error: errors.AccessError) -> str:
     )
 
 
+def _answer_uncounted(_: StorageError) -> Response:
+    """A request could not be counted."""
+    return _answer_error(errors.StoreUnavailableError())
+
+
 def _retry_after_seconds(error: errors.RowmillError) -> int | None:
     """When to send the request again, if that may help."""
-    if isinstance(error, errors.TooMuchQueuedError):
+    if isinstance(error, errors.TooMuchQueuedError | errors.LimitError):
         return error.retry_after_seconds
     if isinstance(error, errors.IdempotencyKeyInUseError):
         return 1

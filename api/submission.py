@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypedDict
+from itertools import chain
+from typing import Protocol, TypedDict
 
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
@@ -48,6 +49,42 @@ SMALL_JOB_SECONDS = 0.25
 goes into the small lane. A larger one there would be what the others wait for."""
 
 
+class Quota(Protocol):
+    """How many rows a sender may have scored."""
+
+    def check(self, rows: int) -> None:
+        """Raises RowQuotaExceededError if so many more would be too many."""
+
+    def use(self, rows: int) -> None:
+        """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
+        they are too many."""
+
+
+class AnyNumber:
+    """The quota of who has none."""
+
+    def check(self, rows: int) -> None:
+        pass
+
+    def use(self, rows: int) -> None:
+        pass
+
+
+ANY_NUMBER = AnyNumber()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a sender may have done."""
+
+    most_in_flight: int = 0
+    """So many of their jobs may be unfinished at a time; 0 for any number."""
+    quota: Quota = ANY_NUMBER
+
+
+UNLIMITED = Allowance()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sender:
     """What a request says of who sends it, besides its body."""
@@ -56,6 +93,7 @@ class Sender:
     """Id of the API key that jobs are to belong to."""
     caller: str = ""
     """Who takes turns with others."""
+    allowance: Allowance = UNLIMITED
     idempotency_key: str | None = None
     announced_bytes: int = 0
     """Length of the body; 0 if it was not announced."""
@@ -92,7 +130,8 @@ class Submission:
         Nothing is created before the header and the first row are known to be good. What goes
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
         StoreError. ModelNotFoundError, ManifestError when there is no such model;
-        TooMuchQueuedError, JobTooLargeError when there is no room; IdempotencyKeyInUseError,
+        TooMuchQueuedError, JobTooLargeError when there is no room; RowQuotaExceededError,
+        TooManyJobsError when the sender has had enough; IdempotencyKeyInUseError,
         IdempotencyKeyReusedError; WebhooksNotConfiguredError.
         """
         if options.callback_url:
@@ -117,6 +156,7 @@ class Submission:
         terms = JobTerms(
             lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
             owner=sender.owner,
+            most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
             idempotency_key=key,
             request=request,
@@ -125,14 +165,17 @@ class Submission:
             **_needs(spec, rows, body_bytes),
         )
         if terms.lane is Lane.SMALL:
+            sender.allowance.quota.use(rows)
             return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
+        # By the rows that are here: how many will come is a guess.
+        sender.allowance.quota.check(first_chunk[0].rows)
         with self.reception.job(job_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request, body=body)
-            job.append(first_chunk)
-            for chunk in chunks:
-                speed = self.speeds.of(spec)
+            for chunk in chain((first_chunk,), chunks):
+                sender.allowance.quota.use(chunk[0].rows)
                 job.append(chunk)
+                speed = self.speeds.of(spec)
             job.close(Received(input_bytes=body.input_bytes, sha256=body.sha256))
         return Submitted(job=self.store.get(job.id))
 
@@ -215,9 +258,11 @@ class Submission:
         spec = retry_spec(parent, self.serving.resolve(reference, new_id))
         if not parent.failed:
             raise NothingToRetryError(job_id)
+        sender.allowance.quota.check(parent.failed)
         failed_bytes = parent.input_bytes * parent.failed // parent.total
         terms = JobTerms(
             owner=sender.owner,
+            most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
             lane=_lane(parent.failed, self.speeds.of(spec)),
             idempotency_key=key,
@@ -232,6 +277,7 @@ class Submission:
             for plan, data in self._rejects(parent, spec):
                 received.update(data)
                 input_bytes += len(data)
+                sender.allowance.quota.use(plan.rows)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
         return Submitted(job=self.store.get(job.id))

@@ -30,6 +30,10 @@ RowmillError
 │   ├── InsufficientScopeError      insufficient_scope
 │   ├── KeyNotFoundError            key_not_found        (of the command that manages keys)
 │   └── NoApiKeyError               no_api_key           (nobody could call, so the API won't start)
+├── LimitError                      (what an API key may ask for is used up for now)
+│   ├── RateLimitedError            rate_limited
+│   ├── RowQuotaExceededError       row_quota_exceeded
+│   └── TooManyJobsError            too_many_jobs
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -402,6 +406,53 @@ class TooManyWaitingError(RowmillError):
         super().__init__(
             "Too many requests wait for jobs or follow them; send this again in a few seconds, or "
             "read the results when the job has ended."
+        )
+
+
+class LimitError(RowmillError):
+    """What a key may ask for is used up for now."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimitedError(LimitError):
+    """The key has sent as many requests as it may."""
+
+    code = "rate_limited"
+
+    def __init__(self, per_minute: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may send {per_minute} requests a minute; send this again in "
+            f"{retry_after_seconds} seconds.",
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class RowQuotaExceededError(LimitError):
+    """The key would have more rows scored than it may in a day."""
+
+    code = "row_quota_exceeded"
+
+    def __init__(self, per_day: int, *, left: int, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may have {per_day} rows scored a day, of which {left} are left; send "
+            "fewer, or come back later.",
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class TooManyJobsError(LimitError):
+    """The key has as many jobs that have not ended as it may."""
+
+    code = "too_many_jobs"
+
+    def __init__(self, most: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may have {most} jobs at a time that have not ended; wait for one, or "
+            "cancel one.",
+            retry_after_seconds=retry_after_seconds,
         )
 
 

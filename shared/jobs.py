@@ -159,6 +159,8 @@ class JobTerms:
     lane: Lane = Lane.BULK
     owner: str = ""
     """Id of the API key that the job belongs to; empty where keys are not needed."""
+    most_in_flight: int = 0
+    """So many jobs of the owner may be unfinished at a time; 0 for any number."""
     caller: str = ""
     """Who takes turns with others: one who sends many jobs delays mostly their own."""
     expected_rows: int = 0

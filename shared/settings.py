@@ -133,6 +133,16 @@ class Settings(BaseSettings):
     tombstone_seconds: int = Field(default=24 * 3600, ge=1)
     """How long an expired or deleted job answers 410 instead of 404."""
 
+    key_requests_per_minute: int = Field(default=0, ge=0)
+    """Requests that an API key without a limit of its own may send; 0 for any number."""
+
+    key_rows_per_day: int = Field(default=0, ge=0)
+    """Rows that an API key without a limit of its own may have scored; 0 for any number."""
+
+    key_jobs_in_flight: int = Field(default=0, ge=0)
+    """Jobs that an API key without a limit of its own may have at a time that have not ended; 0 for
+    any number."""
+
     max_waiting_rows: int = Field(default=100_000_000, ge=1)
     """Rows of all jobs that may wait for their result. Beyond it new jobs are refused."""
 

@@ -6,6 +6,7 @@ from api import representations
 from api.auth import current_caller
 from api.drift_report import compared, drift_warnings
 from api.intake.bodies import Body, json_text, table_body
+from api.limits import current_allowance
 from api.query import (
     JobListQuery,
     NoQuery,
@@ -115,6 +116,7 @@ def sender(sent: Request, wait: Wait | None = None) -> Sender:
     return Sender(
         owner=caller.id,
         caller=caller.id or sent.remote_addr or "",
+        allowance=current_allowance(),
         idempotency_key=headers.get("Idempotency-Key"),
         announced_bytes=(sent.content_length or 0) if is_as_long_as_announced else 0,
         channel=wait.channel if wait else "",

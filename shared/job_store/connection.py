@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, T
 from redis.retry import Retry
 
 from shared.errors import StoreFullError, StoreUnavailableError
+from shared.job_store import keys
 
 RETRIES = 3
 """With the backoff below about half a second in all: a restart of Redis is noticed by callers, a
@@ -42,6 +43,16 @@ def connect(url: str) -> Redis:
             ExponentialBackoff(cap=0.3, base=0.05), RETRIES, supported_errors=(ConnectionError,)
         ),
     )
+
+
+def limit_storage(redis: Redis) -> dict[str, Any]:
+    """What the library `limits` is to know so that it counts over this client's connections. What
+    goes wrong it raises as its own StorageError."""
+    return {
+        "connection_pool": redis.connection_pool,
+        "key_prefix": keys.LIMITS,
+        "wrap_exceptions": True,
+    }
 
 
 def text(value: bytes | str) -> str:

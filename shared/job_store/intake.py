@@ -18,6 +18,7 @@ from shared.errors import (
     JobTooLargeError,
     RowmillError,
     StoreFullError,
+    TooManyJobsError,
     TooMuchQueuedError,
 )
 from shared.job_store import keys, records
@@ -126,7 +127,7 @@ class JobIntake:
         """Begin a job that is `receiving`; None, or what its idempotency key made before.
 
         A repeat after a lost answer changes nothing. A key whose body was never taken in whole is
-        free again. Raises TooMuchQueuedError, JobTooLargeError.
+        free again. Raises TooMuchQueuedError, TooManyJobsError, JobTooLargeError.
         """
         answer = self._scripts.run(
             "create_job",
@@ -150,7 +151,7 @@ class JobIntake:
         for job in jobs:
             terms, body = job.terms, job.body
             # Those of most jobs are alike, and each is sent once.
-            who = (terms.owner, terms.caller)
+            who = (terms.owner, terms.caller, terms.most_in_flight)
             alike = (id(job.spec), terms.lane, who, terms.awaited_by, terms.callback_url)
             if alike not in known:
                 known[alike] = len(known) + 1
@@ -243,13 +244,15 @@ def _outcome(job_id: str, answer: Sequence[Any]) -> TakenIn | FirstRequest | Row
 
 
 def _first_request(answer: Sequence[Any]) -> FirstRequest | None:
-    """Raises TooMuchQueuedError, JobTooLargeError."""
+    """Raises TooMuchQueuedError, TooManyJobsError, JobTooLargeError."""
     outcome = answer[0].decode()
     if outcome == "busy":
         _, excess_rows, rate = answer
         raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
     if outcome == "never":
         raise JobTooLargeError(answer[1])
+    if outcome == "in flight":
+        raise TooManyJobsError(answer[1], retry_after_seconds=DEFAULT_RETRY_SECONDS)
     if outcome == "taken":
         return FirstRequest(job_id=answer[1].decode(), request=answer[2].decode())
     return None

@@ -1,4 +1,5 @@
-"""Every key Rowmill writes to Redis (Celery's own queue keys aside).
+"""Every key Rowmill writes to Redis, aside from Celery's own queue keys and `limits:…`, where the
+library of that name counts what API keys ask for.
 
 | key                   | type    | content                              | lifetime     | by      |
 |-----------------------|---------|--------------------------------------|--------------|---------|
@@ -30,6 +31,8 @@
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
 | jobs:{owner}          | zset    | the same of the jobs of one API key  | sweep        | both    |
+| in_flight:{owner}     | set     | jobs of one API key that have not    | end          | both    |
+|                       |         | ended                                |              |         |
 | unfinished            | zset    | job that has not ended → its lane    | end          | both    |
 |                       |         | and status, see `stages.py`          |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
@@ -109,6 +112,8 @@ SHADOWING = "shadowing"
 SHADOW_LOSSES = "losses"
 LINGERING = "lingering"
 API_KEYS = "api_keys"
+LIMITS = "limits"
+"""What the keys of the library begin with; each lasts for two windows."""
 
 JOB_KEY_SUFFIXES = (
     "",
@@ -127,6 +132,7 @@ FOR_SCRIPTS = {
     "JOB_KEY": "job:{%s}%s",
     "JOBS": JOBS,
     "JOBS_OF": "jobs:%s",
+    "IN_FLIGHT": "in_flight:%s",
     "UNFINISHED": UNFINISHED,
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
