@@ -118,7 +118,8 @@ class Campaign:
             headers={"Content-Type": "text/csv", "Accept": "application/json"},
             timeout=90,
         )
-        if answer.status_code in {202, 429, 503}:
+        # 409: another client has cancelled it.
+        if answer.status_code in {202, 409, 429, 503}:
             return
         found = [round(row["prediction"], 6) for row in answer.json()] if answer.ok else answer.text
         if found != KNOWN_PREDICTIONS:

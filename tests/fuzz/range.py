@@ -21,7 +21,7 @@ TELLTALES = re.compile(
 )
 """What a problem document never says."""
 
-FINE_5XX = frozenset({"not_implemented", "http_version_not_supported", "job_unfinished"})
+FINE_5XX = frozenset({"not_implemented", "http_version_not_supported"})
 """Codes of problems that are the request's, though their status begins with 5."""
 
 OVERLOADED = frozenset({429, 503})
