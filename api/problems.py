@@ -44,6 +44,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobGoneError: HTTPStatus.GONE,
     errors.JobNotFinishedError: HTTPStatus.CONFLICT,
     errors.JobUnfinishedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.JobStoppedError: HTTPStatus.CONFLICT,
     errors.NothingToRetryError: HTTPStatus.CONFLICT,
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -42,6 +42,7 @@ RowmillError
 │   ├── JobGoneError                job_gone
 │   ├── JobNotFinishedError         job_not_finished
 │   ├── JobUnfinishedError          job_unfinished       (ended without an outcome for all rows)
+│   ├── JobStoppedError             job_stopped          (the same, as a caller wanted it)
 │   ├── NothingToRetryError         nothing_to_retry
 │   └── JobEndedError               job_ended            (cancelled while its body still arrived)
 ├── ModelError
@@ -493,6 +494,18 @@ class JobUnfinishedError(JobError):
     def __init__(self, job_id: str, status: str, *, reason: str) -> None:
         super().__init__(
             f"Job '{job_id}' is {status} before all its rows had an outcome{reason}; "
+            f"see /jobs/{job_id}."
+        )
+
+
+class JobStoppedError(JobError):
+    """A caller cancelled the job, or it ended on the terms that its request had set."""
+
+    code = "job_stopped"
+
+    def __init__(self, job_id: str, status: str, *, reason: str) -> None:
+        super().__init__(
+            f"Job '{job_id}' is {status}{reason}, and not all its rows have an outcome; "
             f"see /jobs/{job_id}."
         )
 

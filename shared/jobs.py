@@ -46,6 +46,11 @@ class JobErrorCode(StrEnum):
 NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
 """The body was not taken in: the job is no answer to its request, which may be sent again."""
 
+STOPPED_BY_TERMS = frozenset(
+    {JobErrorCode.DEADLINE_EXCEEDED, JobErrorCode.ERROR_THRESHOLD_EXCEEDED}
+)
+"""The request that made the job wanted it to end so."""
+
 
 class InputFormat(StrEnum):
     """What the body of a job was; its chunks are lines of CSV or, for the JSON formats, of JSON."""
@@ -216,6 +221,11 @@ class Job:
     def was_taken_in(self) -> bool:
         """Whether it has its whole body, or ended for another reason than that body."""
         return self.status is not JobStatus.RECEIVING and self.error_code not in NEVER_TAKEN_IN
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended before its rows did because a caller wanted it so."""
+        return self.status is JobStatus.CANCELLED or self.error_code in STOPPED_BY_TERMS
 
     @property
     def pending(self) -> int:
