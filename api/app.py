@@ -5,7 +5,7 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import problems
+from api import guards, problems, security_headers
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -101,6 +101,7 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
     _prepare_requests(app, settings)
+    guards.install(app, allowed_hosts=settings.host_names)
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(results.make_blueprint(store, waiting_room))
@@ -125,6 +126,7 @@ def create_app(settings: Settings) -> Flask:
     formats.install(app)
     frame.install(app)
     problems.install(app)
+    security_headers.install(app)
     return app
 
 

@@ -31,6 +31,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
+    errors.UnknownHostError: HTTPStatus.MISDIRECTED_REQUEST,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,

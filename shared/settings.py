@@ -12,6 +12,12 @@ SOCKET_NAME = "redis.sock"
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
 
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+OWN_NAMES = (".localhost",)
+"""Those that lead to the machine itself wherever they are looked up (RFC 6761 §6.3)."""
+
+
 class MismatchPolicy(StrEnum):
     """What becomes of a model that was trained under another version of scikit-learn."""
 
@@ -41,6 +47,12 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API."""
+
+    allowed_hosts: str = ""
+    """Names under which the API is reached, with spaces between: `.example.com` for all below one,
+    `*` for any. Empty: any, but none beside `localhost` where it is reached on loopback only, since
+    a web page elsewhere may have its own name lead there (DNS rebinding). IP addresses and names
+    without a dot are always taken."""
 
     flower_port: int = Field(default=5555, ge=1, le=65535)
     """Port of Flower, always on loopback in the local stack."""
@@ -175,6 +187,19 @@ class Settings(BaseSettings):
             if not 24 <= len(key) <= 64:
                 raise ValueError(f"write {SECRET_PREFIX} and 24 to 64 random bytes in base64")
         return secrets
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names that requests may be for; none if all will do."""
+        names = tuple(self.allowed_hosts.lower().split())
+        if "*" in names:
+            return ()
+        return names or (OWN_NAMES if self.is_on_loopback else ())
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether the API listens to nobody beyond this machine."""
+        return self.host in LOOPBACK
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
