@@ -1,6 +1,7 @@
 """Composition root of the API: every part is made here and handed down."""
 
 import csv
+from dataclasses import dataclass
 from functools import partial
 
 from flask import Flask, Response, request
@@ -52,8 +53,49 @@ UPLOADS = "rowmill_uploads"
 """Name under which the application hands its uploads to the server that stops it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What requests are answered with."""
+
+    settings: Settings
+    store: JobStore
+    submission: Submission
+    waiting_room: WaitingRoom
+    uploads: Uploads
+    catalogue: Catalogue
+    workers: WorkerRegistry
+    deliveries: Deliveries
+    progress: Progress
+    overviews: Overviews
+    chunks: JobChunks
+
+    @property
+    def repository(self) -> ModelRepository:
+        return self.submission.repository
+
+
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Connects to nothing until the first request."""
+    # Results are read with the csv module, whose default limit is less than a cell may hold.
+    csv.field_size_limit(settings.max_record_bytes)
+    app = Flask(__name__, static_folder=None)
+    app.response_class = Answer
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
+    parts = _make_parts(settings)
+    _prepare_requests(app, parts)
+    guards.install(app, allowed_hosts=settings.host_names)
+    _add_routes(app, parts)
+    _add_pages(app, parts)
+    app.extensions[UPLOADS] = parts.uploads
+    assets.install(app)
+    formats.install(app)
+    frame.install(app)
+    problems.install(app)
+    security_headers.install(app)
+    return app
+
+
+def _make_parts(settings: Settings) -> Parts:
     redis = connect(settings.redis_url)
     store = JobStore(redis)
     intake = JobIntake(
@@ -69,75 +111,86 @@ def create_app(settings: Settings) -> Flask:
     )
     uploads = Uploads(intake, store)
     ends = Ends(redis, store)
-    dispatcher = Dispatcher(make_celery(settings))
     repository = ModelRepository(settings.models_dir)
     reports = ModelReports(redis)
     serving = Serving(repository, reports)
-    catalogue = Catalogue(repository=repository, serving=serving, reports=reports, workers=workers)
-    submission = Submission(
+    return Parts(
         settings=settings,
-        repository=repository,
-        serving=serving,
         store=store,
-        speeds=Speeds(workers),
-        reception=Reception(
-            intake=intake,
+        submission=Submission(
+            settings=settings,
+            repository=repository,
+            serving=serving,
             store=store,
-            uploads=uploads,
-            dispatcher=dispatcher,
-            group_intake=GroupIntake(intake, ends, wake=partial(wake, dispatcher)),
+            speeds=Speeds(workers),
+            reception=_make_reception(settings, intake, store, uploads=uploads, ends=ends),
         ),
-    )
-    waiting_room = WaitingRoom(
-        ends,
-        max_seconds=settings.max_wait_seconds,
-        seats=settings.max_waiting_requests,
+        waiting_room=WaitingRoom(
+            ends,
+            max_seconds=settings.max_wait_seconds,
+            seats=settings.max_waiting_requests,
+        ),
+        uploads=uploads,
+        catalogue=Catalogue(
+            repository=repository, serving=serving, reports=reports, workers=workers
+        ),
+        workers=workers,
+        deliveries=Deliveries(redis),
+        progress=Progress(redis, store),
+        overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
+        chunks=JobChunks(redis),
     )
 
-    # Results are read with the csv module, whose default limit is less than a cell may hold.
-    csv.field_size_limit(settings.max_record_bytes)
-    app = Flask(__name__, static_folder=None)
-    app.response_class = Answer
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
-    _prepare_requests(app, settings)
-    guards.install(app, allowed_hosts=settings.host_names)
-    app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(results.make_blueprint(store, waiting_room))
-    app.register_blueprint(deliveries.make_blueprint(store, Deliveries(redis)))
-    progress = Progress(redis, store)
-    app.register_blueprint(events.make_blueprint(store, progress, waiting_room, repository))
-    overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
-    most = settings.max_waiting_rows
-    app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
-    app.register_blueprint(models.make_blueprint(catalogue))
-    app.register_blueprint(health.make_blueprint(workers))
+def _make_reception(
+    settings: Settings, intake: JobIntake, store: JobStore, *, uploads: Uploads, ends: Ends
+) -> Reception:
+    dispatcher = Dispatcher(make_celery(settings))
+    return Reception(
+        intake=intake,
+        store=store,
+        uploads=uploads,
+        dispatcher=dispatcher,
+        group_intake=GroupIntake(intake, ends, wake=partial(wake, dispatcher)),
+    )
+
+
+def _add_routes(app: Flask, parts: Parts) -> None:
+    """What programs call."""
+    store, room, submission = parts.store, parts.waiting_room, parts.submission
+    app.register_blueprint(jobs.make_blueprint(submission, store, room))
+    app.register_blueprint(predict.make_blueprint(submission, store, room))
+    app.register_blueprint(results.make_blueprint(store, room))
+    app.register_blueprint(deliveries.make_blueprint(store, parts.deliveries))
+    app.register_blueprint(events.make_blueprint(store, parts.progress, room, parts.repository))
+    most = parts.settings.max_waiting_rows
+    app.register_blueprint(status.make_blueprint(parts.overviews, max_waiting_rows=most))
+    app.register_blueprint(models.make_blueprint(parts.catalogue))
+    app.register_blueprint(health.make_blueprint(parts.workers))
     app.register_blueprint(contract.make_blueprint())
-    app.register_blueprint(pages.make_blueprint(catalogue, store))
-    chunks = JobChunks(redis)
-    findings = JobFindings(store, chunks, repository)
-    shown = JobPages(store=store, chunks=chunks, repository=repository, findings=findings)
+
+
+def _add_pages(app: Flask, parts: Parts) -> None:
+    """What browsers show."""
+    store, submission, room = parts.store, parts.submission, parts.waiting_room
+    findings = JobFindings(store, parts.chunks, parts.repository)
+    shown = JobPages(
+        store=store, chunks=parts.chunks, repository=parts.repository, findings=findings
+    )
+    scorer = RowScorer(submission=submission, store=store, waiting_room=room)
+    app.register_blueprint(pages.make_blueprint(parts.catalogue, store))
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
-    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
-    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
-    app.extensions[UPLOADS] = uploads
-    assets.install(app)
-    formats.install(app)
-    frame.install(app)
-    problems.install(app)
-    security_headers.install(app)
-    return app
+    app.register_blueprint(model_pages.make_blueprint(parts.catalogue, submission, scorer, room))
 
 
-def _prepare_requests(app: Flask, settings: Settings) -> None:
+def _prepare_requests(app: Flask, parts: Parts) -> None:
     """What happens before any view."""
 
     @app.before_request
     def bound_silence() -> None:
         """Without a bound a client that falls silent would hold its thread for ever."""
         if connection := request.environ.get("gunicorn.socket"):
-            connection.settimeout(settings.max_silence_seconds)
+            connection.settimeout(parts.settings.max_silence_seconds)
 
     @app.before_request
     def resume() -> Response | None:
