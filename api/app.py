@@ -160,7 +160,8 @@ def _add_routes(app: Flask, parts: Parts) -> None:
     store, room, submission = parts.store, parts.waiting_room, parts.submission
     app.register_blueprint(jobs.make_blueprint(submission, store, room))
     app.register_blueprint(predict.make_blueprint(submission, store, room))
-    app.register_blueprint(results.make_blueprint(store, room))
+    guards_formulas = parts.settings.guard_formulas
+    app.register_blueprint(results.make_blueprint(store, room, guards_formulas=guards_formulas))
     app.register_blueprint(deliveries.make_blueprint(store, parts.deliveries))
     app.register_blueprint(events.make_blueprint(store, parts.progress, room, parts.repository))
     most = parts.settings.max_waiting_rows

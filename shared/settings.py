@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     max_silence_seconds: float = Field(default=60, gt=0)
     """How long a client may neither send nor take a byte. A silent one would hold a thread."""
 
+    guard_formulas: bool = False
+    """Whether cells of downloaded CSVs that a spreadsheet would take for a formula get an
+    apostrophe where the request does not say (`guard_formulas=`). It changes data, so programs have
+    to know."""
+
     retention_seconds: int = Field(default=24 * 3600, ge=1)
     """How long a job is kept after its end unless it says otherwise."""
 
