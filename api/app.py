@@ -6,7 +6,7 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import guards, problems, security_headers
+from api import audit, auth, guards, problems, security_headers
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -36,6 +36,7 @@ from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
+from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
@@ -68,6 +69,7 @@ class Parts:
     progress: Progress
     overviews: Overviews
     chunks: JobChunks
+    guard: auth.Guard
 
     @property
     def repository(self) -> ModelRepository:
@@ -82,10 +84,11 @@ def create_app(settings: Settings) -> Flask:
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     parts = _make_parts(settings)
-    _prepare_requests(app, parts)
     guards.install(app, allowed_hosts=settings.host_names)
+    _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
+    audit.install(app)
     app.extensions[UPLOADS] = parts.uploads
     assets.install(app)
     formats.install(app)
@@ -139,6 +142,9 @@ def _make_parts(settings: Settings) -> Parts:
         progress=Progress(redis, store),
         overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
         chunks=JobChunks(redis),
+        guard=auth.Guard(
+            keys=auth.KnownKeys(ApiKeys(redis)), store=store, needs_keys=settings.needs_keys
+        ),
     )
 
 
@@ -198,3 +204,6 @@ def _prepare_requests(app: Flask, parts: Parts) -> None:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
+
+    # Last: who waits was let in before.
+    auth.install(app, parts.guard)

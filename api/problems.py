@@ -32,6 +32,9 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
     errors.UnknownHostError: HTTPStatus.MISDIRECTED_REQUEST,
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    errors.InvalidApiKeyError: HTTPStatus.UNAUTHORIZED,
+    errors.InsufficientScopeError: HTTPStatus.FORBIDDEN,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -90,7 +93,18 @@ def _answer_error(error: errors.RowmillError) -> Response:
     response = problem(status, error.code, str(error), **members)
     if (seconds := _retry_after_seconds(error)) is not None:
         response.headers["Retry-After"] = str(seconds)
+    if isinstance(error, errors.AccessError):
+        response.headers["WWW-Authenticate"] = _challenge(error)
     return response
+
+
+def _challenge(error: errors.AccessError) -> str:
+    """How to be let in (RFC 6750 §3)."""
+    if isinstance(error, errors.InsufficientScopeError):
+        return f'Bearer error="insufficient_scope", scope="{error.missing}"'
+    return (
+        'Bearer error="invalid_token"' if isinstance(error, errors.InvalidApiKeyError) else "Bearer"
+    )
 
 
 def _retry_after_seconds(error: errors.RowmillError) -> int | None:

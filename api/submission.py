@@ -52,7 +52,10 @@ goes into the small lane. A larger one there would be what the others wait for."
 class Sender:
     """What a request says of who sends it, besides its body."""
 
+    owner: str = ""
+    """Id of the API key that jobs are to belong to."""
     caller: str = ""
+    """Who takes turns with others."""
     idempotency_key: str | None = None
     announced_bytes: int = 0
     """Length of the body; 0 if it was not announced."""
@@ -94,7 +97,7 @@ class Submission:
         """
         if options.callback_url:
             self._check_callback(options.callback_url)
-        key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
+        key, request = _digest_of(sender), _fingerprint(options)
         if key and (first := self.reception.intake.first_request(key)):
             return self._first_job(first, request, body=body)
         # Which version a job gets is told by its id.
@@ -113,6 +116,7 @@ class Submission:
         rows, body_bytes = _expected(first_chunk, intake)
         terms = JobTerms(
             lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
+            owner=sender.owner,
             caller=sender.caller,
             idempotency_key=key,
             request=request,
@@ -200,7 +204,7 @@ class Submission:
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
         `submit` raises for a header that doesn't fit, for want of room or for its key.
         """
-        key, request = _digest_of(sender.idempotency_key), _sha256(f"{job_id} {model}")
+        key, request = _digest_of(sender), _sha256(f"{job_id} {model}")
         if key and (first := self.reception.intake.first_request(key)):
             return self._first_job(first, request)
         parent = self.store.get(job_id)
@@ -213,6 +217,7 @@ class Submission:
             raise NothingToRetryError(job_id)
         failed_bytes = parent.input_bytes * parent.failed // parent.total
         terms = JobTerms(
+            owner=sender.owner,
             caller=sender.caller,
             lane=_lane(parent.failed, self.speeds.of(spec)),
             idempotency_key=key,
@@ -240,13 +245,15 @@ class Submission:
         )
 
 
-def _digest_of(key: str | None) -> str:
-    """An idempotency key as it is stored; empty for none. Raises InvalidIdempotencyKeyError."""
+def _digest_of(sender: Sender) -> str:
+    """An idempotency key as it is stored, where it is the sender's own; empty for none. Raises
+    InvalidIdempotencyKeyError."""
+    key = sender.idempotency_key
     if key is None:
         return ""
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise InvalidIdempotencyKeyError(MAX_KEY_CHARS)
-    return _sha256(key)
+    return _sha256(f"{sender.owner}\0{key}" if sender.owner else key)
 
 
 @lru_cache(maxsize=256)

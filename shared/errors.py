@@ -25,6 +25,12 @@ RowmillError
 │   └── IdempotencyKeyReusedError   idempotency_key_reused
 ├── CrossSiteError                  cross_site_request
 ├── UnknownHostError                unknown_host
+├── AccessError
+│   ├── UnauthorizedError           unauthorized         (no key was sent)
+│   ├── InvalidApiKeyError          invalid_api_key
+│   ├── InsufficientScopeError      insufficient_scope
+│   ├── KeyNotFoundError            key_not_found        (of the command that manages keys)
+│   └── NoApiKeyError               no_api_key           (nobody could call, so the API won't start)
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -330,6 +336,60 @@ class IdempotencyKeyInUseError(RowmillError):
         super().__init__(
             f"The first request with this Idempotency-Key is still being taken in, as job "
             f"{quoted(job_id)}; send this one again in a few seconds."
+        )
+
+
+# --- access
+
+
+class AccessError(RowmillError):
+    """Who asks may not have it."""
+
+
+class UnauthorizedError(AccessError):
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("This takes an API key; send it as 'Authorization: Bearer rowmill_…'.")
+
+
+class InvalidApiKeyError(AccessError):
+    """The reason is told to who has the secret, and to nobody else."""
+
+    code = "invalid_api_key"
+
+    def __init__(self, reason: str = "is not known here") -> None:
+        super().__init__(f"The API key {reason}; ask who runs this service for another one.")
+
+
+class InsufficientScopeError(AccessError):
+    code = "insufficient_scope"
+
+    def __init__(self, missing: str) -> None:
+        self.missing = missing
+        super().__init__(
+            f"The API key lacks the scope '{missing}' that this takes; use a key that has it."
+        )
+
+
+class KeyNotFoundError(AccessError):
+    code = "key_not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"There is no API key {quoted(key_id)} that is not revoked; "
+            "`python -m api.keys list` shows those there are."
+        )
+
+
+class NoApiKeyError(AccessError):
+    code = "no_api_key"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The API would be reached on {host or 'all addresses'}, where others are, and there "
+            "is no API key. Create one: python -m api.keys create --name admin --scope admin. "
+            "Or set ROWMILL_AUTH=off, if all who can reach it may do everything."
         )
 
 

@@ -157,6 +157,8 @@ class JobTerms:
     """On what terms a job is taken in."""
 
     lane: Lane = Lane.BULK
+    owner: str = ""
+    """Id of the API key that the job belongs to; empty where keys are not needed."""
     caller: str = ""
     """Who takes turns with others: one who sends many jobs delays mostly their own."""
     expected_rows: int = 0
@@ -191,6 +193,8 @@ class Job:
     expires_at_ms: int
     read_at_ms: int
     """When the snapshot was taken."""
+    owner: str = ""
+    """Id of the API key that it belongs to; empty for one that was made without."""
     input_bytes: int = 0
     input_sha256: str | None = None
     attempts_lost: int = 0

@@ -2,6 +2,7 @@
 
 import base64
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -12,10 +13,16 @@ SOCKET_NAME = "redis.sock"
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
 
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
 OWN_NAMES = (".localhost",)
 """Those that lead to the machine itself wherever they are looked up (RFC 6761 §6.3)."""
+
+
+class Auth(StrEnum):
+    """Whether callers need an API key."""
+
+    BY_ADDRESS = ""
+    REQUIRED = "required"
+    OFF = "off"
 
 
 class MismatchPolicy(StrEnum):
@@ -28,6 +35,14 @@ class MismatchPolicy(StrEnum):
 def embedded_redis_url(run_dir: Path) -> str:
     """URL of the embedded server's socket: private to its folder, so no other server is met."""
     return f"unix://{run_dir.absolute() / SOCKET_NAME}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there. Of names one alone is known to."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -43,7 +58,15 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address the API listens on. Loopback by default: there are no API keys yet."""
+    """Address the API listens on. Where it is not loopback, callers need an API key."""
+
+    published_host: str = ""
+    """Address on which the API is reached, where that is not the one it listens on: in a container,
+    behind a proxy. Empty: it is."""
+
+    auth: Auth = Auth.BY_ADDRESS
+    """Whether callers need an API key: `required`, or `off`, when all who can reach the API may do
+    everything. Empty: they do unless it is reached on loopback only."""
 
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API."""
@@ -199,12 +222,19 @@ class Settings(BaseSettings):
         names = tuple(self.allowed_hosts.lower().split())
         if "*" in names:
             return ()
-        return names or (OWN_NAMES if self.is_on_loopback else ())
+        return names or (OWN_NAMES if _is_loopback(self.reached_on) else ())
 
     @property
-    def is_on_loopback(self) -> bool:
-        """Whether the API listens to nobody beyond this machine."""
-        return self.host in LOOPBACK
+    def reached_on(self) -> str:
+        """The address on which callers reach the API."""
+        return self.published_host or self.host
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether callers need an API key."""
+        if self.auth is Auth.BY_ADDRESS:
+            return not _is_loopback(self.reached_on)
+        return self.auth is Auth.REQUIRED
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -46,6 +47,13 @@ def connect(url: str) -> Redis:
 def text(value: bytes | str) -> str:
     """An answer as text; the client's types leave open which of the two it is."""
     return value.decode() if isinstance(value, bytes) else value
+
+
+# Any: what the client's types make of it.
+def milliseconds(server_time: Any) -> int:
+    """Redis' TIME, (seconds, microseconds), as milliseconds."""
+    seconds, microseconds = server_time
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobSpec, JobTerms, Lane
+from shared.jobs import Job, JobSpec, JobTerms
 
 PROMISED_SHARE = 0.75
 """Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
@@ -144,13 +144,14 @@ class JobIntake:
 
     def submit_all(self, jobs: Sequence[NewJob]) -> GroupOutcome:
         """Take in whole jobs in one step. A repeat after a lost answer changes nothing."""
-        known: dict[tuple[int, Lane, str, str, str], int] = {}
+        known: dict[tuple[object, ...], int] = {}
         new_records: list[str | bytes | float] = []
         args: list[str | bytes | float] = []
         for job in jobs:
             terms, body = job.terms, job.body
             # Those of most jobs are alike, and each is sent once.
-            alike = (id(job.spec), terms.lane, terms.caller, terms.awaited_by, terms.callback_url)
+            who = (terms.owner, terms.caller)
+            alike = (id(job.spec), terms.lane, who, terms.awaited_by, terms.callback_url)
             if alike not in known:
                 known[alike] = len(known) + 1
                 record = self._new_record(job.spec, terms)

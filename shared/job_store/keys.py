@@ -23,11 +23,13 @@
 |                       |         | end to the callback; n → an attempt, |              |         |
 |                       |         | JSON; next_at_ms, state              |              |         |
 | job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
-|                       |         | when the record is gone              | after        |         |
+|                       |         | when the record is gone; then whose  | after        |         |
+|                       |         | it was, if anybody's                 |              |         |
 | job:{id}:progress     | channel | one message at each commit and when  | –            | both    |
 |                       |         | the job ends                         |              |         |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
+| jobs:{owner}          | zset    | the same of the jobs of one API key  | sweep        | both    |
 | unfinished            | zset    | job that has not ended → its lane    | end          | both    |
 |                       |         | and status, see `stages.py`          |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
@@ -78,6 +80,7 @@
 |                       |         | as a shadow                          |              |         |
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
+| api_keys              | hash    | id → an API key, JSON                | stays        | API     |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -105,6 +108,7 @@ COMPARISONS = "comparisons"
 SHADOWING = "shadowing"
 SHADOW_LOSSES = "losses"
 LINGERING = "lingering"
+API_KEYS = "api_keys"
 
 JOB_KEY_SUFFIXES = (
     "",
@@ -122,6 +126,7 @@ JOB_KEY_SUFFIXES = (
 FOR_SCRIPTS = {
     "JOB_KEY": "job:{%s}%s",
     "JOBS": JOBS,
+    "JOBS_OF": "jobs:%s",
     "UNFINISHED": UNFINISHED,
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
@@ -143,6 +148,7 @@ FOR_SCRIPTS = {
     "SWEEP": SWEEP,
     "BACKLOG": BACKLOG,
     "COUNTERS": COUNTERS,
+    "API_KEYS": API_KEYS,
     "IDEMPOTENCY": "idempotency:%s",
 }
 """Names by which the scripts know the keys; `%s` stands for ids, lanes and callers."""
@@ -178,6 +184,11 @@ def returned(job_id: str) -> str:
 
 def progress(job_id: str) -> str:
     return _job_key(job_id, ":progress")
+
+
+def jobs(owner: str | None) -> str:
+    """Those of one API key, or all."""
+    return JOBS if owner is None else FOR_SCRIPTS["JOBS_OF"] % owner
 
 
 def leases(worker: str) -> str:

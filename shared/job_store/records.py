@@ -7,6 +7,7 @@
 |                                | a change, lifetime of the tombstone, deadline, error |
 |                                | threshold, for the scripts                           |
 | model, lane, caller            | create_job, submit_jobs                              |
+| owner                          | create_job, submit_jobs: whose it is, if anybody's   |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |
@@ -64,6 +65,8 @@ def new_record(
         "lane": terms.lane,
         "caller": terms.caller,
     }
+    if terms.owner:
+        fields["owner"] = terms.owner
     if terms.awaited_by:
         fields["awaited_by"] = terms.awaited_by
     if terms.callback_url:

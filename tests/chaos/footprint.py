@@ -7,7 +7,7 @@ from redis import Redis
 
 PERMANENT_FAMILIES = {
     # Bounded by themselves: see shared/job_store/keys.py.
-    "workers", "speeds", "counters", "backlog", "sweep", "models", "serving", "usage",
+    "workers", "speeds", "counters", "backlog", "sweep", "models", "serving", "usage", "api_keys",
     # Celery's.
     "unacked", "unacked_index", "unacked_mutex",
 }  # fmt: skip

@@ -38,12 +38,14 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   if refused then return refused end
   IS_LOADED = true
   set('status', status, 'created_at_ms', string.format('%d', NOW), ...)
-  call('SET', TOMBSTONE, 'expired')
+  call('SET', TOMBSTONE, with_owner('expired'))
   if idempotency then
     set('idempotency_key', idempotency_key)
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
+  local owner = get('owner')
+  if owner then call('ZADD', string.format(JOBS_OF, owner), 0, ID) end
   local deadline = term('deadline_seconds')
   if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
   OWED_BY[ID] = {rows = 0, bytes = 0}

@@ -369,11 +369,21 @@ local function finish_if_complete()
   return true
 end
 
+-- What a tombstone says, and whose job it was: that outlives the record.
+local function with_owner(word)
+  local owner = get('owner')
+  return owner and word .. ' ' .. owner or word
+end
+
 -- Forget all that is kept about the job outside of its own keys.
 local function forget()
   owe_nothing()
   STAGES[ID] = false
   call('ZREM', JOBS, ID)
+  -- Where nobody has swept until the tombstone, too, was gone, it may be anybody's.
+  local tombstone = call('GET', TOMBSTONE)
+  local owners = tombstone and {string.match(tombstone, ' (.+)$')} or call('HKEYS', API_KEYS)
+  for _, owner in ipairs(owners) do call('ZREM', string.format(JOBS_OF, owner), ID) end
   call('ZREM', EXPIRIES, ID)
   call('ZREM', DEADLINES, ID)
   call('ZREM', UPLOADS, ID)
