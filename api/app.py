@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import audit, auth, guards, problems, security_headers
 from api.answers import Answer
@@ -28,6 +29,7 @@ from api.routes import (
     pages,
     predict,
     results,
+    sign_in,
     status,
 )
 from api.serving import Serving
@@ -45,6 +47,7 @@ from shared.job_store.job_chunks import JobChunks
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
+from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -82,6 +85,8 @@ def create_app(settings: Settings) -> Flask:
     csv.field_size_limit(settings.max_record_bytes)
     app = Flask(__name__, static_folder=None)
     app.response_class = Answer
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     parts = _make_parts(settings)
     guards.install(app, allowed_hosts=settings.host_names)
@@ -143,7 +148,10 @@ def _make_parts(settings: Settings) -> Parts:
         overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
         chunks=JobChunks(redis),
         guard=auth.Guard(
-            keys=auth.KnownKeys(ApiKeys(redis)), store=store, needs_keys=settings.needs_keys
+            keys=auth.KnownKeys(ApiKeys(redis)),
+            sessions=Sessions(redis),
+            store=store,
+            needs_keys=settings.needs_keys,
         ),
     )
 
@@ -185,6 +193,7 @@ def _add_pages(app: Flask, parts: Parts) -> None:
         store=store, chunks=parts.chunks, repository=parts.repository, findings=findings
     )
     scorer = RowScorer(submission=submission, store=store, waiting_room=room)
+    app.register_blueprint(sign_in.make_blueprint(parts.guard))
     app.register_blueprint(pages.make_blueprint(parts.catalogue, store))
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
     app.register_blueprint(model_pages.make_blueprint(parts.catalogue, submission, scorer, room))

@@ -8,6 +8,7 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.pages import frame
+from api.pages.way_in import to_sign_in
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ def install(app: Flask) -> None:
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
     """A problem document, to which `members` are added as they are; a page where one was wanted."""
     if frame.is_page(request.path):
+        if status is HTTPStatus.UNAUTHORIZED:
+            return to_sign_in(request)
         return frame.problem_page(status, code, detail, **members)
     response = jsonify(problem_document(status, code, detail) | members)
     response.status_code = status.value

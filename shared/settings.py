@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     a web page elsewhere may have its own name lead there (DNS rebinding). IP addresses and names
     without a dot are always taken."""
 
+    trusted_proxies: int = Field(default=0, ge=0)
+    """Proxies in front of the API, each of which adds to `X-Forwarded-For` and `-Proto`: so many
+    are believed. One too many, and callers choose their own address."""
+
     flower_port: int = Field(default=5555, ge=1, le=65535)
     """Port of Flower, always on loopback in the local stack."""
 

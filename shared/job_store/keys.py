@@ -81,6 +81,8 @@
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
 | api_keys              | hash    | id → an API key, JSON                | stays        | API     |
+| session:{digest}      | string  | key that a browser has shown, and    | 12 h         | API     |
+|                       |         | the digest of its secret then        |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -189,6 +191,10 @@ def progress(job_id: str) -> str:
 def jobs(owner: str | None) -> str:
     """Those of one API key, or all."""
     return JOBS if owner is None else FOR_SCRIPTS["JOBS_OF"] % owner
+
+
+def session(digest: str) -> str:
+    return f"session:{digest}"
 
 
 def leases(worker: str) -> str:
