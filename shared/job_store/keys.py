@@ -81,8 +81,8 @@
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
 | api_keys              | hash    | id → an API key, JSON                | stays        | API     |
-| session:{digest}      | string  | key that a browser has shown, and    | 12 h         | API     |
-|                       |         | the digest of its secret then        |              |         |
+| session:{digest}      | string  | id of the key that a browser has     | 12 h         | API     |
+|                       |         | shown, digest of its secret; JSON    |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 

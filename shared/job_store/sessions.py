@@ -5,8 +5,9 @@ who reads it gets in by it. All methods raise StoreUnavailableError when Redis d
 """
 
 import hashlib
+import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from redis import Redis
 
@@ -40,18 +41,16 @@ class Sessions:
     def begin(self, key: ApiKey) -> str:
         """The token of a new session."""
         token = secrets.token_urlsafe(32)
+        text = json.dumps(asdict(Session(key_id=key.id, digest=key.digest)))
         with translated_errors():
-            self._redis.set(_key(token), f"{key.id} {key.digest}", ex=SESSION_SECONDS)
+            self._redis.set(_key(token), text, ex=SESSION_SECONDS)
         return token
 
     def find(self, token: str) -> Session | None:
         """None if there is none, or none any more."""
         with translated_errors():
             found = self._redis.get(_key(token))
-        if found is None:
-            return None
-        key_id, _, digest = str(found, "ascii").partition(" ")
-        return Session(key_id=key_id, digest=digest)
+        return Session(**json.loads(found)) if found else None
 
     def end(self, token: str) -> None:
         """Let nobody in by it any more; idempotent."""
