@@ -95,3 +95,16 @@ def test_what_is_no_http_is_refused_with_the_headers_too(api: Api) -> None:
     for header in (b"X-Content-Type-Options: nosniff", b"Content-Security-Policy: default-src 'no",
                    b"Cache-Control: no-store"):  # fmt: skip
         assert header in head
+
+
+def test_nobody_is_believed_to_be_a_proxy_unless_one_is_set_up(api: Api) -> None:
+    headers = {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "evil.example",
+        "SCRIPT_NAME": "/x",
+    }
+
+    answer = api.get("/healthz", **headers)
+
+    assert answer.status_code == 200
+    assert "Strict-Transport-Security" not in answer.headers

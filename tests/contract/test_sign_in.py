@@ -13,6 +13,7 @@ from shared.api_keys import Scope, Token
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
 from shared.job_store.sessions import SESSION_SECONDS
+from tests.command_line import runner
 from tests.live_stack import Api, api_process, environment, new_token, redis_server
 from tests.waiting import wait_until
 
@@ -220,6 +221,31 @@ def test_signing_in_is_in_the_audit_log_and_no_key_is_in_any_log(
     of_key = {line["action"] for line in lines if line["key_id"] == parsed.key_id}
     assert {"sign_in", "sign_out"} <= of_key
     assert parsed.secret not in log.read_text()
+
+
+def test_the_log_names_who_the_proxy_says_it_is(stack: Api, log: Path) -> None:
+    requests.post(
+        stack.url + "/ui/sign-out", timeout=30, allow_redirects=False,
+        headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"},
+    )  # fmt: skip
+
+    remotes = [json.loads(x)["remote"] for x in log.read_text().splitlines() if '"audit"' in x]
+    assert "198.51.100.7" in remotes
+    assert "203.0.113.9" not in remotes
+
+
+def test_the_command_says_how_to_send_a_key_and_sends_it(stack: Api, tmp_path: Path) -> None:
+    run = runner(stack.url, tmp_path)
+
+    without = run("jobs")
+    with_it = run("jobs", ROWMILL_API_KEY=stack.token)
+    wrong = run("--api-key", f"rowmill_{'0' * 12}_{'0' * 64}", "jobs", "--json")
+
+    said = "Error: This takes an API key; set ROWMILL_API_KEY.\n"
+    assert (without.returncode, without.stderr) == (1, said)
+    assert with_it.returncode == 0
+    assert wrong.returncode == 1
+    assert "0" * 64 not in wrong.stdout + wrong.stderr
 
 
 def test_no_other_site_signs_a_browser_in(stack: Api) -> None:
