@@ -12,6 +12,7 @@ from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.known_keys import KnownKeys
 from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
@@ -93,7 +94,8 @@ def create_app(settings: Settings) -> Flask:
     _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
-    audit.install(app)
+    if settings.needs_keys:
+        audit.install(app)
     app.extensions[UPLOADS] = parts.uploads
     assets.install(app)
     formats.install(app)
@@ -148,7 +150,7 @@ def _make_parts(settings: Settings) -> Parts:
         overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
         chunks=JobChunks(redis),
         guard=auth.Guard(
-            keys=auth.KnownKeys(ApiKeys(redis)),
+            keys=KnownKeys(ApiKeys(redis)),
             sessions=Sessions(redis),
             store=store,
             needs_keys=settings.needs_keys,

@@ -23,7 +23,10 @@ def log(action: str, **fields: object) -> None:
 
 
 def install(app: Flask) -> None:
-    """Write a line for each request to `app` that writes something, when it is answered."""
+    """Write a line for each request to `app` that writes something, when it is answered.
+
+    Only where callers have keys: elsewhere nobody could be named.
+    """
     app.after_request(_log_write)
 
 

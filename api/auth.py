@@ -5,19 +5,20 @@ A request is let through if its key is live and has the scopes that `access.py` 
 job it is about, if any, belongs to that key. Another key's job is answered as one that never was.
 """
 
+import errno
 import time
-from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
+from typing import Any
 
-from flask import Flask, Request, request
+from flask import Flask, Request, Response, request
 
 from api import cookies
 from api.access import Access, access_to
 from api.deferral import CARRIED
-from shared.api_keys import ApiKey, KeyLimits, KeyState, Scope, Token
+from api.known_keys import RECENT_SECONDS, KnownKeys
+from shared.api_keys import ApiKey, KeyLimits, Scope, Token
 from shared.errors import (
     AccessError,
     InsufficientScopeError,
@@ -25,18 +26,13 @@ from shared.errors import (
     JobNotFoundError,
     NoApiKeyError,
     StoreError,
+    StoreUnavailableError,
     UnauthorizedError,
 )
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.settings import Settings
-
-RECENT_SECONDS = 1.0
-"""How long a key is not asked for again: as long as one that was revoked may still be good for."""
-
-MOST_RECENT = 1000
-"""Keys that a process remembers; a few hundred bytes each."""
 
 CALLER = "caller"
 """Name of the caller among what a request carries along while it waits."""
@@ -84,55 +80,6 @@ def set_caller(sent: Request, caller: Caller) -> None:
     sent.environ.setdefault(CARRIED, {})[CALLER] = caller
 
 
-class KnownKeys:
-    """The keys there are, asked for at most once in `RECENT_SECONDS`. Safe to share by threads."""
-
-    def __init__(self, keys: ApiKeys) -> None:
-        self._keys = keys
-        self._lock = Lock()
-        self._recent: OrderedDict[str, tuple[float, ApiKey]] = OrderedDict()
-
-    def of(self, token: Token) -> ApiKey:
-        """The live key that a token proves. Raises InvalidApiKeyError, StoreUnavailableError."""
-        key = self._remembered(token.key_id)
-        # One that was rotated just now has another secret than is remembered.
-        if key is None or not key.is_proven_by(token):
-            key = self._look_up(token.key_id)
-        if key is None or not key.is_proven_by(token):
-            raise InvalidApiKeyError
-        return _live(key)
-
-    def named(self, key_id: str) -> ApiKey:
-        """The live key with this id, for who was let in by it before. Raises as `of`."""
-        key = self._remembered(key_id) or self._look_up(key_id)
-        if key is None:
-            raise InvalidApiKeyError
-        return _live(key)
-
-    def _remembered(self, key_id: str) -> ApiKey | None:
-        with self._lock:
-            read_at, key = self._recent.get(key_id, (0.0, None))
-        return key if key and time.monotonic() - read_at <= RECENT_SECONDS else None
-
-    def _look_up(self, key_id: str) -> ApiKey | None:
-        # Before the store is asked: what it says may be old by the time it is heard.
-        now, key = time.monotonic(), self._keys.find(key_id)
-        # Ids that there are none of could be sent without end.
-        if key is not None:
-            with self._lock:
-                self._recent[key_id] = (now, key)
-                self._recent.move_to_end(key_id)
-                if len(self._recent) > MOST_RECENT:
-                    self._recent.popitem(last=False)
-        return key
-
-
-def _live(key: ApiKey) -> ApiKey:
-    if key.state is not KeyState.LIVE:
-        raise InvalidApiKeyError(f"'{key.name}' is {key.state}")
-    return key
-
-
 @dataclass(frozen=True, kw_only=True)
 class Guard:
     """Lets requests in, or not."""
@@ -159,6 +106,29 @@ class Guard:
             _check_scopes(caller, access)
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)
+
+    def watch(self, response: Response) -> Response:
+        """Called with every answer: one that is streamed ends when its caller's key does."""
+        caller = current_caller()
+        if caller.id and response.is_streamed:
+            response.response = self._while_live(caller.id, response.response)
+        return response
+
+    # Any: bytes or texts, as the answer has them.
+    def _while_live(self, key_id: str, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Raises ConnectionResetError when the key opens nothing any more, by which the server
+        closes its side and doesn't say that this was all."""
+        looked_at = time.monotonic()
+        for piece in pieces:
+            if time.monotonic() - looked_at > RECENT_SECONDS:
+                looked_at = time.monotonic()
+                try:
+                    self.keys.named(key_id)
+                except StoreUnavailableError:
+                    pass  # nobody can tell just now; the stream knows for how long to bear it
+                except InvalidApiKeyError as error:
+                    raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+            yield piece
 
     def caller(self) -> Caller:
         """Who sends this request, by what it brings. Raises UnauthorizedError,
@@ -231,11 +201,13 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 
 
 def install(app: Flask, guard: Guard) -> None:
-    """Have `guard` look at every request of `app`, and templates know by `visitor()` who sends
-    it."""
+    """Have `guard` look at every request of `app`, and at its answer. Templates know by `visitor()`
+    who sends it."""
     app.before_request(guard.admit)
     app.jinja_env.globals["visitor"] = guard.visitor
     app.jinja_env.globals["needs_keys"] = guard.needs_keys
+    if guard.needs_keys:
+        app.after_request(guard.watch)
 
 
 def check_keys(settings: Settings, keys: ApiKeys) -> None:

@@ -48,6 +48,11 @@ class Operation:
     refuses: dict[HTTPStatus, str] = field(default_factory=dict)
     """Problems that have no error class: codes by their status."""
 
+    @property
+    def rule(self) -> str:
+        """Its path as Flask writes it."""
+        return self.path.replace("{", "<").replace("}", ">")
+
 
 STORE = (errors.StoreError,)
 OF_ANY_REQUEST = {
