@@ -58,7 +58,9 @@ def _refuse_other_sites() -> None:
     """
     if request.method in SAFE_METHODS:
         return
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    # Not `request.headers`, which would take ten times as long.
+    site = request.environ.get("HTTP_SEC_FETCH_SITE")
+    origin = request.environ.get("HTTP_ORIGIN")
     if site is not None:
         is_own = site in OWN_SITES
     else:

@@ -45,10 +45,12 @@ def install(app: Flask) -> None:
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
-    headers.extend(OF_PAGES if is_page(request.path) else OF_DOCUMENTS)
-    # One caller's jobs are nobody else's. What has a tag may be kept and asked after.
-    kept = "private, no-cache" if "ETag" in headers else "no-store"
-    headers.setdefault("Cache-Control", kept)
+    if "Cache-Control" not in headers:
+        # One caller's jobs are nobody else's. What has a tag may be kept and asked after.
+        kept = "private, no-cache" if "ETag" in headers else "no-store"
+        headers.add("Cache-Control", kept)
     if request.is_secure:
-        headers["Strict-Transport-Security"] = STRICT_TRANSPORT
+        headers.add("Strict-Transport-Security", STRICT_TRANSPORT)
+    # Last: a search looks at all that there are.
+    headers.extend(OF_PAGES if is_page(request.path) else OF_DOCUMENTS)
     return response
