@@ -53,6 +53,9 @@ ROUTES: Mapping[str, Access] = {
     "GET /docs": OPEN,
     "GET /static/<path:name>": OPEN,
     # --- browsers
+    "GET /ui/sign-in": OPEN,
+    "POST /ui/sign-in": Access(is_open=True, action="sign_in"),
+    "POST /ui/sign-out": Access(is_open=True, action="sign_out"),
     "GET /": READ,
     "GET /ui/jobs": READ,
     "GET /ui/jobs/<job_id>": READ,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import audit, auth, problems
+from api import audit, auth, guards, problems, security_headers
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -30,6 +31,7 @@ from api.routes import (
     pages,
     predict,
     results,
+    sign_in,
     status,
 )
 from api.serving import Serving
@@ -47,6 +49,7 @@ from shared.job_store.job_chunks import JobChunks
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
+from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -85,8 +88,11 @@ def create_app(settings: Settings) -> Flask:
     csv.field_size_limit(settings.max_record_bytes)
     app = Flask(__name__, static_folder=None)
     app.response_class = Answer
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     parts = _make_parts(settings)
+    guards.install(app, allowed_hosts=settings.host_names)
     _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
@@ -97,6 +103,7 @@ def create_app(settings: Settings) -> Flask:
     formats.install(app)
     frame.install(app)
     problems.install(app)
+    security_headers.install(app)
     return app
 
 
@@ -145,7 +152,10 @@ def _make_parts(settings: Settings) -> Parts:
         overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
         chunks=JobChunks(redis),
         guard=auth.Guard(
-            keys=KnownKeys(ApiKeys(redis)), store=store, needs_keys=settings.needs_keys
+            keys=KnownKeys(ApiKeys(redis)),
+            sessions=Sessions(redis),
+            store=store,
+            needs_keys=settings.needs_keys,
         ),
         limits=Limits(limit_storage(redis), settings),
     )
@@ -169,7 +179,8 @@ def _add_routes(app: Flask, parts: Parts) -> None:
     store, room, submission = parts.store, parts.waiting_room, parts.submission
     app.register_blueprint(jobs.make_blueprint(submission, store, room))
     app.register_blueprint(predict.make_blueprint(submission, store, room))
-    app.register_blueprint(results.make_blueprint(store, room))
+    guards_formulas = parts.settings.guard_formulas
+    app.register_blueprint(results.make_blueprint(store, room, guards_formulas=guards_formulas))
     app.register_blueprint(deliveries.make_blueprint(store, parts.deliveries))
     app.register_blueprint(events.make_blueprint(store, parts.progress, room, parts.repository))
     most = parts.settings.max_waiting_rows
@@ -187,6 +198,7 @@ def _add_pages(app: Flask, parts: Parts) -> None:
         store=store, chunks=parts.chunks, repository=parts.repository, findings=findings
     )
     scorer = RowScorer(submission=submission, store=store, waiting_room=room)
+    app.register_blueprint(sign_in.make_blueprint(parts.guard))
     app.register_blueprint(pages.make_blueprint(parts.catalogue, store))
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
     app.register_blueprint(model_pages.make_blueprint(parts.catalogue, submission, scorer, room))

@@ -1,4 +1,5 @@
-"""Who calls: found out before any view, by the key that is sent with the request.
+"""Who calls: found out before any view, by the key that is sent with the request, or by the session
+of a browser that has shown one.
 
 A request is let through if its key is live and has the scopes that `access.py` asks for, and if the
 job it is about, if any, belongs to that key. Another key's job is answered as one that never was.
@@ -7,24 +8,29 @@ job it is about, if any, belongs to that key. Another key's job is answered as o
 import errno
 import time
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, Request, Response, request
 
+from api import cookies
 from api.access import Access, access_to
 from api.deferral import CARRIED
 from api.known_keys import RECENT_SECONDS, KnownKeys
 from shared.api_keys import ApiKey, KeyLimits, Scope, Token
 from shared.errors import (
+    AccessError,
     InsufficientScopeError,
     InvalidApiKeyError,
     JobNotFoundError,
     NoApiKeyError,
+    StoreError,
     StoreUnavailableError,
     UnauthorizedError,
 )
 from shared.job_store.api_keys import ApiKeys
+from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.settings import Settings
 
@@ -79,6 +85,7 @@ class Guard:
     """Lets requests in, or not."""
 
     keys: KnownKeys
+    sessions: Sessions
     store: JobStore
     needs_keys: bool
 
@@ -127,12 +134,54 @@ class Guard:
         """Who sends this request, by what it brings. Raises UnauthorizedError,
         InvalidApiKeyError."""
         authorization = request.authorization
+        if authorization is None and (session_token := cookies.session_token(request)):
+            return self._signed_in(session_token)
         if authorization is None or authorization.type != "bearer":
             raise UnauthorizedError
         token = Token.parse(authorization.token or "")
         if token is None:
             raise InvalidApiKeyError
         return caller_by(self.keys.of(token))
+
+    def _signed_in(self, session_token: str) -> Caller:
+        """Who has begun this session. Raises UnauthorizedError, InvalidApiKeyError."""
+        session = self.sessions.find(session_token)
+        if session is None:
+            raise UnauthorizedError
+        key = self.keys.named(session.key_id)
+        # It ends with the secret that was shown: that one may have got into other hands.
+        if not session.is_by(key):
+            raise UnauthorizedError
+        return caller_by(key)
+
+    def visitor(self) -> Caller | None:
+        """Whose name a page shows as signed in; None where keys are not needed, too."""
+        if not self.needs_keys:
+            return None
+        caller = current_caller()
+        if caller is NOBODY:
+            # The route takes no key, or somebody else's problem is told.
+            with suppress(AccessError, StoreError):
+                return self.caller()
+            return None
+        return caller
+
+    def sign_in(self, token: str) -> str:
+        """The token of a new session of who has this one of an API key. Raises
+        InvalidApiKeyError."""
+        parsed = Token.parse(token)
+        if parsed is None:
+            raise InvalidApiKeyError
+        key = self.keys.of(parsed)
+        set_caller(request, caller_by(key))
+        return self.sessions.begin(key)
+
+    def sign_out(self) -> None:
+        """End the session of the browser that sends this request, if it has one."""
+        if session_token := cookies.session_token(request):
+            if visitor := self.visitor():
+                set_caller(request, visitor)
+            self.sessions.end(session_token)
 
     def _check_owner(self, caller: Caller, job_id: str) -> None:
         """Raises JobNotFoundError, for another's job as for none."""
@@ -152,8 +201,11 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 
 
 def install(app: Flask, guard: Guard) -> None:
-    """Have `guard` look at every request of `app`, and at its answer."""
+    """Have `guard` look at every request of `app`, and at its answer. Templates know by `visitor()`
+    who sends it."""
     app.before_request(guard.admit)
+    app.jinja_env.globals["visitor"] = guard.visitor
+    app.jinja_env.globals["needs_keys"] = guard.needs_keys
     if guard.needs_keys:
         app.after_request(guard.watch)
 

@@ -9,6 +9,7 @@ from limits.errors import StorageError
 from werkzeug.exceptions import HTTPException
 
 from api.pages import frame
+from api.pages.way_in import to_sign_in
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
+    errors.UnknownHostError: HTTPStatus.MISDIRECTED_REQUEST,
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.InvalidApiKeyError: HTTPStatus.UNAUTHORIZED,
     errors.InsufficientScopeError: HTTPStatus.FORBIDDEN,
@@ -66,6 +68,8 @@ def install(app: Flask) -> None:
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
     """A problem document, to which `members` are added as they are; a page where one was wanted."""
     if frame.is_page(request.path):
+        if status is HTTPStatus.UNAUTHORIZED:
+            return to_sign_in(request)
         return frame.problem_page(status, code, detail, **members)
     response = jsonify(problem_document(status, code, detail) | members)
     response.status_code = status.value

@@ -54,6 +54,7 @@ class RowErrorsQuery(BaseModel):
     format: FormatOption = None
     offset: Annotated[int, _ROW_COUNT] = 0
     limit: Annotated[int | None, _ROW_COUNT] = None
+    guard_formulas: Annotated[bool | None, Field(description="'true' or 'false'")] = None
 
     @property
     def rows(self) -> RowRange:

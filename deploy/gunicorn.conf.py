@@ -46,6 +46,10 @@ graceful_timeout = 20
 # The heartbeat is a file whose time is touched; on a slow disk that alone can block a worker.
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 
+# Whose word counts on where a request comes from is ROWMILL_TRUSTED_PROXIES. Gunicorn itself would
+# believe everybody on this machine.
+forwarded_allow_ips = ""
+
 # Off: one line per poll buries the events. Rowmill's own log has one line per job.
 accesslog = None
 

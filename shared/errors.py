@@ -24,6 +24,7 @@ RowmillError
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   └── IdempotencyKeyReusedError   idempotency_key_reused
 ├── CrossSiteError                  cross_site_request
+├── UnknownHostError                unknown_host
 ├── AccessError
 │   ├── UnauthorizedError           unauthorized         (no key was sent)
 │   ├── InvalidApiKeyError          invalid_api_key
@@ -316,6 +317,18 @@ class CrossSiteError(RowmillError):
     def __init__(self) -> None:
         super().__init__(
             "This was sent from a page of another site; open the page here and send it again."
+        )
+
+
+class UnknownHostError(RowmillError):
+    """The request is for a host that this service is not known as."""
+
+    code = "unknown_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"This service is not known as {quoted(host)}; use another of its names or its "
+            "address. Its operator lists the names in ROWMILL_ALLOWED_HOSTS."
         )
 
 

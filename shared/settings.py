@@ -13,6 +13,10 @@ SOCKET_NAME = "redis.sock"
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
 
 
+OWN_NAMES = (".localhost",)
+"""Those that lead to the machine itself wherever they are looked up (RFC 6761 §6.3)."""
+
+
 class Auth(StrEnum):
     """Whether callers need an API key."""
 
@@ -66,6 +70,16 @@ class Settings(BaseSettings):
 
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API."""
+
+    allowed_hosts: str = ""
+    """Names under which the API is reached, with spaces between: `.example.com` for all below one,
+    `*` for any. Empty: any, but none beside `localhost` where it is reached on loopback only, since
+    a web page elsewhere may have its own name lead there (DNS rebinding). IP addresses and names
+    without a dot are always taken."""
+
+    trusted_proxies: int = Field(default=0, ge=0)
+    """Proxies in front of the API, each of which adds to `X-Forwarded-For` and `-Proto`: so many
+    are believed. One too many, and callers choose their own address."""
 
     flower_port: int = Field(default=5555, ge=1, le=65535)
     """Port of Flower, always on loopback in the local stack."""
@@ -123,6 +137,11 @@ class Settings(BaseSettings):
 
     max_silence_seconds: float = Field(default=60, gt=0)
     """How long a client may neither send nor take a byte. A silent one would hold a thread."""
+
+    guard_formulas: bool = False
+    """Whether cells of downloaded CSVs that a spreadsheet would take for a formula get an
+    apostrophe where the request does not say (`guard_formulas=`). It changes data, so programs have
+    to know."""
 
     retention_seconds: int = Field(default=24 * 3600, ge=1)
     """How long a job is kept after its end unless it says otherwise."""
@@ -210,6 +229,14 @@ class Settings(BaseSettings):
             if not 24 <= len(key) <= 64:
                 raise ValueError(f"write {SECRET_PREFIX} and 24 to 64 random bytes in base64")
         return secrets
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names that requests may be for; none if all will do."""
+        names = tuple(self.allowed_hosts.lower().split())
+        if "*" in names:
+            return ()
+        return names or (OWN_NAMES if _is_loopback(self.reached_on) else ())
 
     @property
     def reached_on(self) -> str:

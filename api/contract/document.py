@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from api import problems
 from api.access import access_to
 from api.contract import parameters
-from api.contract.operation import OF_ANY_REQUEST, Answer, Content, Operation
+from api.contract.operation import OF_ANY_REQUEST, OF_ANY_WRITE, Answer, Content, Operation
 from api.contract.operations import operations
 from api.contract.schemas import JOB_ID, Schema, components, problem
 from shared.errors import (
@@ -169,7 +169,8 @@ def _problems(operation: Operation) -> dict[str, Any]:
     for base in (*operation.raises, *_of_access(operation)):
         for error in _family(base):
             codes[problems.status_of(error.__new__(error))].add(error.code)
-    for status, code in (OF_ANY_REQUEST | operation.refuses).items():
+    of_any = OF_ANY_REQUEST if operation.method == "get" else OF_ANY_REQUEST | OF_ANY_WRITE
+    for status, code in (*of_any.items(), *operation.refuses.items()):
         codes[status].add(code)
     return {
         str(status.value): {

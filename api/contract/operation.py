@@ -56,6 +56,8 @@ class Operation:
 
 STORE = (errors.StoreError,)
 OF_ANY_REQUEST = {
+    HTTPStatus.MISDIRECTED_REQUEST: errors.UnknownHostError.code,
     HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "headers_too_large",
 }
+OF_ANY_WRITE = {HTTPStatus.FORBIDDEN: errors.CrossSiteError.code}

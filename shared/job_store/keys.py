@@ -84,6 +84,8 @@ library of that name counts what API keys ask for.
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
 | api_keys              | hash    | id → an API key, JSON                | stays        | API     |
+| session:{digest}      | string  | id of the key that a browser has     | 12 h         | API     |
+|                       |         | shown, digest of its secret; JSON    |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -195,6 +197,10 @@ def progress(job_id: str) -> str:
 def jobs(owner: str | None) -> str:
     """Those of one API key, or all."""
     return JOBS if owner is None else FOR_SCRIPTS["JOBS_OF"] % owner
+
+
+def session(digest: str) -> str:
+    return f"session:{digest}"
 
 
 def leases(worker: str) -> str:

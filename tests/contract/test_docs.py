@@ -307,6 +307,7 @@ def test_every_redis_key_is_on_the_architecture_page() -> None:
              "IDEMPOTENCY": ("{key}",)}  # fmt: skip
     known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
     known |= {keys.ends("{api}"), keys.opened("{worker}"), keys.SERVING, keys.COMPARISONS}
+    known |= {keys.session("{digest}")}
     known |= {
         key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
     }

@@ -6,6 +6,7 @@ from shared.job_store import keys
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.deliveries import Attempt, Deliveries
 from shared.job_store.model_reports import Comparison, ModelReports, VersionReport
+from shared.job_store.sessions import Sessions
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from shared.suspicion import LossReason, Rows
 from tests.factories import make_result, make_spec
@@ -35,6 +36,7 @@ def told_of(steps: JobSteps) -> str:
 def open_jobs(steps: JobSteps) -> list[str]:
     with_key = new_job_id()
     key, _ = ApiKeys(steps.redis).create(NewKey(name="ci", scopes=[Scope.SUBMIT]))
+    Sessions(steps.redis).begin(key)
     terms = JobTerms(
         owner=key.id, caller="me", lane=Lane.SMALL, idempotency_key="k", expected_bytes=1000
     )

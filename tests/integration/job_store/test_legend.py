@@ -44,6 +44,7 @@ def general(key: str) -> str:
     key = re.sub(r"^leases:.*$", "leases:{worker}", key)
     key = re.sub(r"^opened:.*$", "opened:{worker}", key)
     key = re.sub(r"^bell:.*$", "bell:{worker process}", key)
+    key = re.sub(r"^session:.*$", "session:{digest}", key)
     key = re.sub(r"^woken:.*$", "woken:{lane}", key)
     return re.sub(r"^idempotency:.*$", "idempotency:{key}", key)
 
