@@ -11,7 +11,11 @@ from typing import Any
 from api.app import UPLOADS
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
+from shared import metrics
 from shared.settings import Settings
+
+# Before the application is made: all processes count together, also those of a reload.
+metrics.begin()
 
 _settings = Settings()
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (Gunicorn makes a private file in it)
