@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from flask import Flask, Response
+from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry
 
 from api import http_metrics
@@ -30,8 +30,8 @@ def app(registry: CollectorRegistry) -> Flask:
 
     @app.get("/waits")
     def waits() -> str:
-        leave_out(100.0)
-        leave_out(100.0)
+        leave_out(request.environ, 100.0)
+        leave_out(request.environ, 100.0)
         return "done"
 
     @app.get("/deferred")
@@ -98,7 +98,7 @@ def test_what_was_put_aside_is_counted_when_it_is_answered_and_not_timed(
 
     assert before is None
     assert value(registry, "requests_total", route="/waits", method="GET", status="200") == 1
-    assert value(registry, "request_seconds_count", route="/waits") is None
+    assert value(registry, "request_seconds_count", route="/waits") == 0
     assert value(registry, "requests_in_progress") == 0
 
 
