@@ -14,6 +14,8 @@ class Access:
     """All of them; `admin` stands for any."""
     is_open: bool = False
     """Whether it takes no key."""
+    takes_metrics_token: bool = False
+    """Whether the token of who scrapes metrics is as good as a key."""
     action: str = ""
     """What the audit log calls it; empty if nothing is written."""
 
@@ -45,7 +47,7 @@ ROUTES: Mapping[str, Access] = {
     "GET /models/<reference>": READ,
     "GET /models/<reference>/template.csv": READ,
     "GET /status": ADMIN,
-    "GET /metrics": ADMIN,
+    "GET /metrics": Access(scopes=(Scope.ADMIN,), takes_metrics_token=True),
     # --- who looks whether it runs, and how it is called
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,

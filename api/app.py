@@ -12,6 +12,7 @@ from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.http_metrics import HttpMetrics
 from api.known_keys import KnownKeys
 from api.limits import Limits
 from api.pages import assets, formats, frame
@@ -26,6 +27,7 @@ from api.routes import (
     health,
     job_pages,
     jobs,
+    metrics,
     model_pages,
     models,
     pages,
@@ -34,6 +36,7 @@ from api.routes import (
     sign_in,
     status,
 )
+from api.service_metrics import ServiceMetrics
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -52,6 +55,7 @@ from shared.job_store.progress import Progress
 from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
+from shared.metrics import AllProcesses
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 
@@ -73,6 +77,7 @@ class Parts:
     deliveries: Deliveries
     progress: Progress
     overviews: Overviews
+    service_metrics: ServiceMetrics
     chunks: JobChunks
     guard: auth.Guard
     limits: Limits
@@ -93,6 +98,8 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     parts = _make_parts(settings)
     guards.install(app, allowed_hosts=settings.host_names)
+    # First, so that it measures what all others take.
+    HttpMetrics().install(app)
     _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
@@ -126,6 +133,7 @@ def _make_parts(settings: Settings) -> Parts:
     repository = ModelRepository(settings.models_dir)
     reports = ModelReports(redis)
     serving = Serving(repository, reports)
+    overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
     return Parts(
         settings=settings,
         store=store,
@@ -149,13 +157,17 @@ def _make_parts(settings: Settings) -> Parts:
         workers=workers,
         deliveries=Deliveries(redis),
         progress=Progress(redis, store),
-        overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
+        overviews=overviews,
+        service_metrics=ServiceMetrics(
+            overviews=overviews, workers=workers, reports=reports, repository=repository
+        ),
         chunks=JobChunks(redis),
         guard=auth.Guard(
             keys=KnownKeys(ApiKeys(redis)),
             sessions=Sessions(redis),
             store=store,
             needs_keys=settings.needs_keys,
+            metrics_token=settings.metrics_token,
         ),
         limits=Limits(limit_storage(redis), settings),
     )
@@ -185,6 +197,7 @@ def _add_routes(app: Flask, parts: Parts) -> None:
     app.register_blueprint(events.make_blueprint(store, parts.progress, room, parts.repository))
     most = parts.settings.max_waiting_rows
     app.register_blueprint(status.make_blueprint(parts.overviews, max_waiting_rows=most))
+    app.register_blueprint(metrics.make_blueprint(parts.service_metrics, AllProcesses()))
     app.register_blueprint(models.make_blueprint(parts.catalogue))
     app.register_blueprint(health.make_blueprint(parts.workers))
     app.register_blueprint(contract.make_blueprint())

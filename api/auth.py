@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask, Request, Response, request
+from pydantic import SecretStr
 
 from api import cookies
 from api.access import Access, access_to
@@ -24,6 +25,7 @@ from shared.errors import (
     InsufficientScopeError,
     InvalidApiKeyError,
     JobNotFoundError,
+    MetricsTokenError,
     NoApiKeyError,
     StoreError,
     StoreUnavailableError,
@@ -32,6 +34,7 @@ from shared.errors import (
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
+from shared.metrics import holds_token
 from shared.settings import Settings
 
 CALLER = "caller"
@@ -64,6 +67,9 @@ class Caller:
 ANYBODY = Caller(id="", name="", scopes=frozenset(Scope))
 """The only caller there is where keys are not needed."""
 
+SCRAPER = Caller(id="", name="metrics", scopes=())
+"""Who holds the token of the metrics, and reads nothing else."""
+
 NOBODY = Caller(id="", name="", scopes=())
 """Who has not said who they are, or was not let in."""
 
@@ -88,17 +94,21 @@ class Guard:
     sessions: Sessions
     store: JobStore
     needs_keys: bool
+    metrics_token: SecretStr
+    """Empty: the metrics take no other token than all else."""
 
     def admit(self) -> None:
         """Called before any view; afterwards `current_caller` is known.
 
-        Raises UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, JobNotFoundError,
-        StoreUnavailableError.
+        Raises UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, MetricsTokenError,
+        JobNotFoundError, StoreUnavailableError.
         """
         if request.url_rule is None:  # there is no such route, and Flask says so
             return
         access = access_to(request.method, request.url_rule.rule)
-        if not self.needs_keys:
+        if access.takes_metrics_token and self._is_scraper():
+            set_caller(request, SCRAPER)
+        elif not self.needs_keys:
             set_caller(request, ANYBODY)
         elif not access.is_open:
             caller = self.caller()
@@ -106,6 +116,15 @@ class Guard:
             _check_scopes(caller, access)
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)
+
+    def _is_scraper(self) -> bool:
+        """Raises MetricsTokenError for one who would need the token and has another, or none."""
+        if not self.metrics_token.get_secret_value():
+            return False
+        is_scraper = holds_token(request.headers.get("Authorization", ""), self.metrics_token)
+        if not is_scraper and not self.needs_keys:
+            raise MetricsTokenError
+        return is_scraper
 
     def watch(self, response: Response) -> Response:
         """Called with every answer: one that is streamed ends when its caller's key does."""

@@ -37,6 +37,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
     errors.InvalidApiKeyError: HTTPStatus.UNAUTHORIZED,
     errors.InsufficientScopeError: HTTPStatus.FORBIDDEN,
+    errors.MetricsTokenError: HTTPStatus.UNAUTHORIZED,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,

@@ -14,10 +14,14 @@ from api.app import UPLOADS
 from api.auth import check_keys
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
+from shared import metrics
 from shared.errors import NoApiKeyError, StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
 from shared.settings import Settings
+
+# Before the application is made: all processes count together, also those of a reload.
+metrics.begin()
 
 _settings = Settings()
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (Gunicorn makes a private file in it)

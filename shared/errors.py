@@ -29,6 +29,7 @@ RowmillError
 │   ├── UnauthorizedError           unauthorized         (no key was sent)
 │   ├── InvalidApiKeyError          invalid_api_key
 │   ├── InsufficientScopeError      insufficient_scope
+│   ├── MetricsTokenError           metrics_token_required
 │   ├── KeyNotFoundError            key_not_found        (of the command that manages keys)
 │   └── NoApiKeyError               no_api_key           (nobody could call, so the API won't start)
 ├── LimitError                      (what an API key may ask for is used up for now)
@@ -420,6 +421,17 @@ class TooManyWaitingError(RowmillError):
         super().__init__(
             "Too many requests wait for jobs or follow them; send this again in a few seconds, or "
             "read the results when the job has ended."
+        )
+
+
+class MetricsTokenError(AccessError):
+    """The metrics are for who holds their token."""
+
+    code = "metrics_token_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send the value of ROWMILL_METRICS_TOKEN as `Authorization: Bearer <token>`."
         )
 
 

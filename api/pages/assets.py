@@ -5,7 +5,6 @@ Their URLs change with their content, so browsers may keep them for good.
 
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, request, send_from_directory
@@ -47,7 +46,11 @@ class Assets:
 def install(app: Flask) -> None:
     """Serve the files under `/static/`, and tell templates their URLs by `asset(name)`."""
     assets = Assets.under(ROOT)
-    app.add_url_rule("/static/<path:name>", "asset", partial(assets.send))
+
+    @app.get("/static/<path:name>", endpoint="asset")
+    def send(name: str) -> Response:
+        return assets.send(name)
+
     app.jinja_env.globals["asset"] = assets.url
 
 
