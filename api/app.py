@@ -4,6 +4,7 @@ import csv
 from functools import partial
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api import problems
 from api.answers import Answer
@@ -121,6 +122,8 @@ def create_app(settings: Settings) -> Flask:
     scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
     app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
     app.extensions[UPLOADS] = uploads
+    proxies = settings.trusted_proxies
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
     assets.install(app)
     formats.install(app)
     frame.install(app)

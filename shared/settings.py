@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API."""
 
+    trusted_proxies: int = Field(default=0, ge=0)
+    """Proxies one behind the other before the API, each of which adds the address that it was asked
+    from to `X-Forwarded-For`, or sets it. 0: that header is nobody's word, and callers are told
+    apart by the address that connects."""
+
     flower_port: int = Field(default=5555, ge=1, le=65535)
     """Port of Flower, always on loopback in the local stack."""
 
