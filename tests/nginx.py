@@ -29,6 +29,8 @@ def configuration(directory: Path, *, port: int, api_port: int, names_port: int)
         ("listen 8080 ", f"listen 127.0.0.1:{port} "),
         (" api:8000;", f" api:{api_port};"),
         (" /tmp/", f" {directory}/"),
+        # Each process asks for names itself, and a test sees what one of them knows.
+        ("worker_processes auto;", "worker_processes 1;"),
     ):
         assert inside in text
         text = text.replace(inside, here)
