@@ -32,7 +32,7 @@ from tests.live_stack import (
     worker_process,
 )
 from tests.nginx import CONFIGURATION, directive, needs_nginx, running_nginx
-from tests.raw_http import answer_on, connected
+from tests.raw_http import answer_on, connected, head
 from tests.server_sent_events import events_of, watched
 from tests.service_names import ServiceNames, service_names
 from tests.waiting import wait_until
@@ -41,6 +41,8 @@ MAX_BODY_BYTES = 4 * 1024**2
 ROWS, ROW = 40_000, b"1." + b"0" * 57 + b"\n"
 """Twice the block of a body that an API reads before it looks at it."""
 FIRST_HOST, SECOND_HOST, THIRD_HOST = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+JOBS = 200
+"""That are sent while an API goes."""
 REQUEST_LINE = "GET /jobs?status={} HTTP/1.1\r\nHost: test\r\n\r\n"
 
 pytestmark = needs_nginx
@@ -90,6 +92,8 @@ def front(run_directory: Path, models_dir: Path) -> Iterator[Front]:
             redis_url,
             models_dir,
             max_body_bytes=str(MAX_BODY_BYTES),
+            # However fast the model is, a body is several chunks.
+            max_chunk_bytes=str(MAX_BODY_BYTES // 16),
             trusted_proxies="1",
             api_processes="1",
         )
@@ -210,7 +214,7 @@ def test_a_body_beyond_the_bound_is_refused_by_the_api(front: Front, *, is_chunk
 
 
 @pytest.mark.parametrize(
-    ("head", "status", "code"),
+    ("request_head", "status", "code"),
     [
         (REQUEST_LINE.format("x" * 8190), 414, "uri_too_long"),
         (REQUEST_LINE.format("x" * 20_000), 414, "uri_too_long"),
@@ -227,10 +231,10 @@ def test_a_body_beyond_the_bound_is_refused_by_the_api(front: Front, *, is_chunk
     ],
 )  # fmt: skip
 def test_what_is_no_request_gets_a_problem_whoever_refuses_it(
-    front: Front, head: str, status: int, code: str
+    front: Front, request_head: str, status: int, code: str
 ) -> None:
     with connected(front.proxy) as connection:
-        connection.sendall(head.encode())
+        connection.sendall(request_head.encode())
         answer = HTTPResponse(connection)
         answer.begin()
         document = json.loads(answer.read())
@@ -307,29 +311,41 @@ def test_without_an_api_the_answer_says_so_until_there_is_one(front: Front, tmp_
     assert answer.headers["Retry-After"] == "5"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_api_that_goes_costs_no_job_and_doubles_none(
-    front: Front, tmp_path: Path, number: signal.Signals
-) -> None:
-    """One that is asked to stop costs no request either."""
-    senders = _Senders(front.proxy, number.name)
+def test_an_api_that_is_asked_to_stop_costs_no_request(front: Front, tmp_path: Path) -> None:
+    """It finishes what it has, for which it has time, and is asked nothing new meanwhile."""
+    with stopping(front, tmp_path) as (api, senders), connected(api) as held:
+        held.sendall(head("Content-Length: 4", query="model=echo") + b"x\n")
+        wait_until(lambda: len(senders.jobs) > 50, timeout=60)
+        os.kill(api.pid, signal.SIGTERM)
+        wait_until(lambda: len(senders.jobs) == JOBS, timeout=60)
+        held.sendall(b"1\n")
+        status, _ = answer_on(held)
+
+    assert status == 202
+    assert senders.refused == []
+    senders.audit(others=1)
+
+
+def test_an_api_that_dies_costs_no_job_and_doubles_none(front: Front, tmp_path: Path) -> None:
+    with stopping(front, tmp_path) as (api, senders):
+        wait_until(lambda: len(senders.jobs) > 50, timeout=60)
+        os.killpg(api.pid, signal.SIGKILL)
+
+    senders.audit()
+
+
+@contextmanager
+def stopping(front: Front, directory: Path) -> Iterator[tuple[Api, "_Senders"]]:
+    """One of two APIs, to be stopped while jobs are sent to both; waits until all are taken in."""
+    senders = _Senders(front.proxy, directory.name)
     with (
-        front.another_api(tmp_path / "api.log") as api,
+        front.another_api(directory / "api.log") as api,
         front.only(FIRST_HOST, THIRD_HOST),
         ThreadPoolExecutor(8) as pool,
     ):
-        sent = pool.map(senders.send, range(400))
-        wait_until(lambda: len(senders.jobs) > 100, timeout=60)
-        (os.killpg if number is signal.SIGKILL else os.kill)(api.pid, number)
+        sent = pool.map(senders.send, range(JOBS))
+        yield api, senders
         list(sent)
-
-    assert number is signal.SIGKILL or senders.refused == []
-    documents = [front.proxy.ended(job) for job in senders.jobs.values()]
-    assert {job["status"] for job in documents} == {"succeeded"}
-    results = [front.proxy.get(job["urls"]["results"]).text for job in documents]
-    expected = [f"row,prediction,error\n1,{cell * 10},\n" for cell in senders.jobs]
-    assert results == expected
-    assert senders.created() == len(senders.jobs) == 400
 
 
 class _Senders:
@@ -363,9 +379,14 @@ class _Senders:
             return None
         return dict(answer.json())
 
-    def created(self) -> int:
-        """Jobs that there are more than in the beginning."""
-        return self._jobs_created() - self._before
+    def audit(self, *, others: int = 0) -> None:
+        """Every job is there once, beside `others`, and was done."""
+        documents = [self._proxy.ended(job) for job in self.jobs.values()]
+        results = [self._proxy.get(job["urls"]["results"]).text for job in documents]
+
+        assert {job["status"] for job in documents} == {"succeeded"}
+        assert results == [f"row,prediction,error\n1,{cell * 10},\n" for cell in self.jobs]
+        assert self._jobs_created() - self._before == len(self.jobs) + others == JOBS + others
 
     def _jobs_created(self) -> int:
         count, after = 0, {}
