@@ -1,7 +1,7 @@
 """Jobs sent to a service while it is scaled, and every row looked at afterwards.
 
-    python -m tests.scaling --url http://127.0.0.1:8000 --workers 4 1 4 \
-        --scale 'docker compose up -d --no-build --no-recreate --scale api=2 --scale worker={}'
+    python -m tests.scaling --to 4 1 4 --scale \
+        'docker compose up -d --no-build --no-recreate --scale api=2 --scale worker={}'
 
 Sends one large job, piece by piece, and small ones meanwhile, each with an Idempotency-Key, all to
 the model `line` (`make models`). Ends with 1 if a row is lost, wrong, out of place or there twice,
@@ -86,7 +86,7 @@ def run(
     seconds: float,
     settle_seconds: float,
     scale: str,
-    workers: Sequence[int],
+    to: Sequence[int],
 ) -> list[str]:
     """What must not have happened. Prints what did."""
     client = Client(url, seed=SEED, model_name=MODEL)
@@ -96,10 +96,10 @@ def run(
     crowd.start()
     began = time.monotonic()
     try:
-        for number, count in enumerate(workers):
-            due = began + seconds * number / len(workers)
+        for number, count in enumerate(to):
+            due = began + seconds * number / len(to)
             wait_until(lambda due=due: time.monotonic() >= due, timeout=seconds + 60)
-            _tell(f"{time.monotonic() - began:5.1f} s  {count} workers", crowd, watcher)
+            _tell(f"{time.monotonic() - began:5.1f} s  scaled to {count}", crowd, watcher)
             subprocess.run(shlex.split(scale.format(count)), check=True, capture_output=True)
         # What is not done by then is for the auditor to tell.
         with suppress(AssertionError):
@@ -152,8 +152,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=500, help="small ones")
     parser.add_argument("--seconds", type=float, default=90, help="in which all are sent")
     parser.add_argument("--settle", type=float, default=120, help="seconds to end them after that")
-    parser.add_argument("--workers", type=int, nargs="*", default=[], help="one after the other")
-    parser.add_argument("--scale", default="true", help="command; {} stands for that number")
+    parser.add_argument("--to", type=int, nargs="*", default=[], help="so many, evenly spread")
+    parser.add_argument("--scale", default="true", help="command, {} is how many")
     return parser.parse_args()
 
 
@@ -165,7 +165,7 @@ def main() -> None:
         seconds=options.seconds,
         settle_seconds=options.settle,
         scale=options.scale,
-        workers=options.workers,
+        to=options.to,
     )
     print(f"problems: {len(problems)}", *problems[:MAX_SHOWN], sep="\n  ")
     sys.exit(1 if problems else 0)

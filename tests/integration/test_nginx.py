@@ -281,8 +281,7 @@ def test_callers_are_told_apart_by_the_address_that_reaches_nginx(front: Front) 
             timeout=60,
         )
 
-    redis = connect(front.proxy.redis_url)
-    with redis:
+    with connect(front.proxy.redis_url) as redis:
         caller = redis.hget(keys.record(answer.json()["id"]), "caller")
     assert caller == b"127.0.0.9"
 
