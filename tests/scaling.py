@@ -9,7 +9,6 @@ if a job did not end as succeeded, or if one was made twice.
 """
 
 import argparse
-import math
 import secrets
 import shlex
 import subprocess
@@ -33,10 +32,10 @@ MAX_SHOWN = 20
 
 
 class Near(float):
-    """Equals what linear algebra makes of it."""
+    """Equals what linear algebra makes of it. Predictions of two rows are two apart."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, float) and math.isclose(float(self), other, rel_tol=1e-9)
+        return isinstance(other, float) and abs(float(self) - other) < 0.5
 
     __hash__ = float.__hash__
 
@@ -58,7 +57,7 @@ def make_jobs(*, rows: int, small_jobs: int, seconds: float) -> list[ChaosJob]:
     """The large job first, then the small ones."""
     run = uuid.uuid4().hex
     # Bodies of another run differ, too: the auditor takes one that comes twice for a mistake.
-    first_cell = secrets.randbelow(10**6) * 10**7
+    first_cell = secrets.randbelow(10**4) * 10**7
     large = LineJob(
         number=0,
         rows=rows,
