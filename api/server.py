@@ -61,6 +61,26 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         with suppress(OSError):
             client.sendall(answer)
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Have new connections taken or not; from a worker that stops they are refused.
+
+        Gunicorn's own would leave them waiting for nobody until the last request has its answer,
+        and reset them then. A proxy that is refused asks another API at once.
+        """
+        super().set_accept_enabled(enabled)
+        if self.alive:
+            return
+        for listener in self.sockets:
+            self._accept_all(listener)
+            listener.close()
+
+    def _accept_all(self, listener: Any) -> None:
+        """Take the connections that were made before."""
+        taken = -1
+        while self.nr_conns > taken:
+            taken = self.nr_conns
+            self.accept(listener)
+
     def handle(self, conn: Any) -> Any:
         """Serve the requests of a connection; returns what Gunicorn's own method does, or what its
         request waits for."""

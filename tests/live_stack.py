@@ -130,10 +130,12 @@ def process(*command: str, env: dict[str, str], log: Path) -> Iterator[subproces
 
 
 @contextmanager
-def api_process(env: dict[str, str], log: Path) -> Iterator[Api]:
-    """A running API on a free port."""
-    env = env | {"ROWMILL_PORT": str(free_port())}
-    url = f"http://127.0.0.1:{env['ROWMILL_PORT']}"
+def api_process(
+    env: dict[str, str], log: Path, *, host: str = "127.0.0.1", port: int | None = None
+) -> Iterator[Api]:
+    """A running API, on a free port if none is given."""
+    env = env | {"ROWMILL_HOST": host, "ROWMILL_PORT": str(port or free_port())}
+    url = f"http://{host}:{env['ROWMILL_PORT']}"
     with process("gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app",
                  env=env, log=log) as child:  # fmt: skip
         wait_until(lambda: answers(f"{url}/healthz"), timeout=60)

@@ -53,9 +53,10 @@ class RefusedError(Exception):
 class Client:
     """Sends one job until it is accepted. Safe to share by threads."""
 
-    def __init__(self, api_url: str, *, seed: int) -> None:
+    def __init__(self, api_url: str, *, seed: int, model_name: str = model.NAME) -> None:
         self._api_url = api_url
         self._seed = seed
+        self._model_name = model_name
         self.answers: Counter[str] = Counter()
         """How often each kind of answer to a submission came; threads may lose a count."""
 
@@ -72,10 +73,11 @@ class Client:
             if job.manner is Manner.BROKEN:
                 upload = self._begin(job, body, share=chance.uniform(0.1, 0.9))
                 dangling.callback(upload.close)
-            deadline = time.monotonic() + PATIENCE_SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS + job.upload_seconds
             while time.monotonic() < deadline and not stopping.is_set():
                 delay_seconds = chance.uniform(0.1, 0.5)
-                promise, asked_seconds = self._try(job, body, chance.uniform(0, 2), stopping)
+                seconds = job.upload_seconds or chance.uniform(0, 2)
+                promise, asked_seconds = self._try(job, body, seconds, stopping)
                 if promise:
                     return promise
                 dangling.close()
@@ -104,7 +106,7 @@ class Client:
         is_slow = job.manner is Manner.SLOWLY
         return requests.post(
             f"{self._api_url}/jobs",
-            params={"model": model.NAME},
+            params={"model": self._model_name},
             headers=_headers(job),
             data=_pieces(body, seconds, stopping) if is_slow else body,
             timeout=(5, ANSWER_SECONDS),
@@ -115,7 +117,7 @@ class Client:
         self.answers["hung up"] += 1
         connection = http.client.HTTPConnection(urlsplit(self._api_url).netloc, timeout=5)
         with suppress(OSError):  # the monkey may be faster
-            connection.putrequest("POST", f"/jobs?model={model.NAME}")
+            connection.putrequest("POST", f"/jobs?model={self._model_name}")
             for name, value in (_headers(job) | {"Content-Length": str(len(body))}).items():
                 connection.putheader(name, value)
             connection.endheaders(body[: int(len(body) * share)])

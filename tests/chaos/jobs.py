@@ -69,6 +69,8 @@ class ChaosJob:
     key: str
     """Its Idempotency-Key."""
     manner: Manner = Manner.AT_ONCE
+    upload_seconds: float = 0.0
+    """How long it takes to send it slowly; 0: as chance will have it."""
     faults: dict[int, Fault] = field(default_factory=dict)
 
     def body(self) -> bytes:

@@ -6,6 +6,7 @@ from tests.chaos.jobs import BAD, ChaosJob
 from tests.chaos.outcome import Outcome, compare_errors, compare_results
 from tests.chaos.report import Report
 from tests.chaos.watcher import sample_complaints
+from tests.scaling import make_jobs
 
 JOB = ChaosJob(number=0, rows=3, key="k", faults={2: BAD})
 RIGHT = "row,prediction,error\n1,10010,\n2,,not_a_number\n3,10030,\n"
@@ -70,3 +71,15 @@ def test_a_run_says_something_only_if_jobs_were_accepted_and_things_broken() -> 
 def _document(*, succeeded: int, pending: int) -> dict[str, dict[str, int]]:
     counts = {"total": 3, "succeeded": succeeded, "failed": 0, "pending": pending}
     return {"counts": counts, "progress": {"chunks_done": 0}}
+
+
+def test_jobs_sent_while_somebody_scales_expect_their_own_rows_up_to_rounding() -> None:
+    large, small = make_jobs(rows=5, small_jobs=1, seconds=0)
+
+    def results(body: bytes) -> str:
+        cells = [int(line) for line in body.split()[1:]]
+        rows = [f"{row},{(2 * cell + 3) * (1 + 1e-15)!r},\n" for row, cell in enumerate(cells, 1)]
+        return "row,prediction,error\n" + "".join(rows)
+
+    assert compare_results(large, results(large.body())) == Outcome(right=5)
+    assert compare_results(small, results(large.body())).wrong == 5

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.job_store import keys
+from shared.job_store.connection import connect
 from shared.jobs import JOB_ID_PATTERN
 from tests.contract.answers import Document, accepted, assert_sound, shown
 from tests.live_stack import Api
@@ -221,3 +223,12 @@ def test_a_list_is_filtered_by_model_and_status(api: Api, body: str, status: str
 
 def test_a_list_of_an_unknown_model_is_empty(api: Api) -> None:
     assert api.get("/jobs?model=nope").json() == {"jobs": [], "has_more": False}
+
+
+def test_a_caller_can_not_say_who_they_are(api: Api) -> None:
+    """Where no proxy is trusted, who connects is who calls."""
+    answer = api.submit("x\n1\n", model="echo", headers={"X-Forwarded-For": "10.1.1.1"})
+
+    with connect(api.redis_url) as redis:
+        caller = redis.hget(keys.record(answer.json()["id"]), "caller")
+    assert caller == b"127.0.0.1"
