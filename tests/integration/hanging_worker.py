@@ -4,9 +4,12 @@ import signal
 import time
 from types import FrameType
 
+from worker import supervisor
 from worker.app import app
 
 __all__ = ["app"]
+
+supervisor.STUCK_AFTER_ROUNDS = 5  # a minute would make for a long test
 
 
 def _hang(_number: int, _frame: FrameType | None) -> None:
