@@ -19,6 +19,7 @@ from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
 from api.pages.row_scoring import RowScorer
+from api.readiness import Readiness
 from api.reception import Reception, wake
 from api.routes import (
     contract,
@@ -73,7 +74,7 @@ class Parts:
     waiting_room: WaitingRoom
     uploads: Uploads
     catalogue: Catalogue
-    workers: WorkerRegistry
+    readiness: Readiness
     deliveries: Deliveries
     progress: Progress
     overviews: Overviews
@@ -154,7 +155,7 @@ def _make_parts(settings: Settings) -> Parts:
         catalogue=Catalogue(
             repository=repository, serving=serving, reports=reports, workers=workers
         ),
-        workers=workers,
+        readiness=Readiness(workers, reports),
         deliveries=Deliveries(redis),
         progress=Progress(redis, store),
         overviews=overviews,
@@ -199,7 +200,7 @@ def _add_routes(app: Flask, parts: Parts) -> None:
     app.register_blueprint(status.make_blueprint(parts.overviews, max_waiting_rows=most))
     app.register_blueprint(metrics.make_blueprint(parts.service_metrics, AllProcesses()))
     app.register_blueprint(models.make_blueprint(parts.catalogue))
-    app.register_blueprint(health.make_blueprint(parts.workers))
+    app.register_blueprint(health.make_blueprint(parts.readiness))
     app.register_blueprint(contract.make_blueprint())
 
 

@@ -9,7 +9,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, TimeoutError
 from redis.retry import Retry
 
-from shared.errors import StoreFullError, StoreUnavailableError
+from shared.errors import StoreFullError, StoreReadOnlyError, StoreUnavailableError
 from shared.job_store import keys
 
 RETRIES = 3
@@ -21,16 +21,9 @@ TIMEOUT_SECONDS = 5.0
 """A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
 
 
-CANNOT_WRITE = (
-    "MISCONF",
-    "READONLY",
-    "You can't write against a read only replica",
-    "NOREPLICAS",
-    "MASTERDOWN",
-    "BUSY",
-)
-"""How answers of a server begin that is there but takes no writes for now: its disk is full, it is
-a replica or has too few of them, or a script keeps it busy."""
+CANNOT_WRITE = {"MISCONF", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOPERM"}
+"""Words with which a server answers that is there but takes no writes: its disk is full, it is a
+replica or has too few of them, a script keeps it busy, or its ACL forbids them."""
 
 
 def connect(url: str) -> Redis:
@@ -69,7 +62,8 @@ def milliseconds(server_time: Any) -> int:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise StoreUnavailableError and StoreFullError in place of the client's own errors."""
+    """Raise StoreUnavailableError, StoreReadOnlyError and StoreFullError in place of the client's
+    own errors."""
     try:
         yield
     except OutOfMemoryError as error:
@@ -77,6 +71,13 @@ def translated_errors() -> Iterator[None]:
     except (ConnectionError, TimeoutError) as error:
         raise StoreUnavailableError from error
     except ResponseError as error:
-        if str(error).startswith(CANNOT_WRITE):
-            raise StoreUnavailableError from error
+        if (reason := _reason(error)) in CANNOT_WRITE:
+            raise StoreReadOnlyError(reason) from error
         raise
+
+
+def _reason(error: ResponseError) -> str:
+    """The word by which the server says what is wrong. The client takes it off the errors that it
+    knows, and in a pipeline puts words of its own before it."""
+    answer = str(error).rpartition("of pipeline caused error: ")[2]
+    return error.status_code or answer.partition(" ")[0]

@@ -111,6 +111,12 @@ def test_a_second_up_changes_nothing(api: Api, env: dict[str, str], run_dir: Pat
     assert before <= {process.pid for process in processes_of(run_dir)} | {os.getpid()}
 
 
+def test_somebody_watches_whether_the_worker_hangs(api: Api, run_dir: Path) -> None:
+    commands = [process.cmdline() for process in processes_of(run_dir)]
+
+    assert any("deploy.local.worker_watch" in command for command in commands)
+
+
 def test_a_port_in_use_is_named_before_anything_starts(
     env: dict[str, str], run_directory: Path
 ) -> None:
