@@ -43,7 +43,9 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.AliasError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.PayloadLostError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.PayloadStoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreFullError: HTTPStatus.TOO_MANY_REQUESTS,
 }
 """The status of an error is that of its nearest class in this table."""

@@ -1,6 +1,7 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from flask import Blueprint, Response, request
 
@@ -30,7 +31,7 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
         job, texts = store.get_with_results(job_id, query.rows)
         if query.follow and not job.has_ended:
             return followed(job, query)
-        return file_of(_ended(job), texts, query)
+        return file_of(_ended(job), _begun(texts), query)
 
     def followed(job: Job, query: ResultsQuery) -> Response:
         client = request.environ.get("gunicorn.socket")
@@ -49,10 +50,17 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
         query = parse_errors_query(request.query_string)
         job = _ended(store.get(job_id))
         wanted = _wanted_format(query)
-        body = rendered(ERROR_LAYOUT, store.errors(job, query.rows), wanted)
+        body = rendered(ERROR_LAYOUT, _begun(store.errors(job, query.rows)), wanted)
         return _stream(job, body, wanted, headers=_as_file(job, "errors", wanted))
 
     return routes
+
+
+def _begun(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same texts, of which the first is read already: a store that is away is told by a status
+    then, and not by an answer that breaks off."""
+    first = next(texts, None)
+    return chain(() if first is None else (first,), texts)
 
 
 def _wanted_format(query: RowErrorsQuery) -> ResultFormat:

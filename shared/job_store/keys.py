@@ -34,6 +34,11 @@
 | deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
 | uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
 |                       |         | API counts as dead (ms)              |              |         |
+| payloads              | hash    | job → URL of the object store that   | sweep        | API     |
+|                       |         | the bytes of its chunks are in       |              |         |
+| garbage               | zset    | `job/name pass URL`: objects whose   | sweep        | both    |
+|                       |         | names begin so, which nobody needs → |              |         |
+|                       |         | when they are to be deleted (ms)     |              |         |
 | callbacks             | zset    | host of callbacks → when the next is | its jobs     | both    |
 |                       |         | due there (ms)                       |              |         |
 | callbacks:{host}      | zset    | ended job whose callback goes there  | its jobs     | both    |
@@ -92,6 +97,8 @@ UNFINISHED = "unfinished"
 EXPIRIES = "expiries"
 DEADLINES = "deadlines"
 UPLOADS = "uploads"
+PAYLOADS = "payloads"
+GARBAGE = "garbage"
 CALLBACKS = "callbacks"
 WORKERS = "workers"
 SWEEP = "sweep"
@@ -126,6 +133,8 @@ FOR_SCRIPTS = {
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
     "UPLOADS": UPLOADS,
+    "PAYLOADS": PAYLOADS,
+    "GARBAGE": GARBAGE,
     "CALLBACKS": CALLBACKS,
     "CALLBACKS_OF": "callbacks:%s",
     "READY": "ready:%s",

@@ -7,6 +7,8 @@
 |                                | a change, lifetime of the tombstone, deadline, error |
 |                                | threshold, for the scripts                           |
 | model, lane, caller            | create_job, submit_jobs                              |
+| payload_url                    | create_job: object store that the bytes of chunks    |
+|                                | are in, if not in Redis                              |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |
@@ -64,6 +66,8 @@ def new_record(
         "lane": terms.lane,
         "caller": terms.caller,
     }
+    if spec.payload_url:
+        fields["payload_url"] = spec.payload_url
     if terms.awaited_by:
         fields["awaited_by"] = terms.awaited_by
     if terms.callback_url:

@@ -44,6 +44,7 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
+  if get('payload_url') then call('HSET', PAYLOADS, ID, get('payload_url')) end
   local deadline = term('deadline_seconds')
   if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
   OWED_BY[ID] = {rows = 0, bytes = 0}
