@@ -86,6 +86,9 @@
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
+Of a job that is in `payloads`, inputs, results, errors and rejects are references to objects, see
+`shared/payloads.py`.
+
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
 the job's retention, counted anew at every change until the job has ended, "its jobs" that of the
 last of them to go; "sweep" means that the sweep of the workers takes out what is over, "take" that
