@@ -44,8 +44,8 @@ class Stack:
     api: Api
     redis: Redis
     s3: S3Server
-    env: dict[str, str]
     directory: Path
+    worker_pid: int
 
     def begun(self, rows: int, model: str = "echo") -> dict[str, Any]:
         """A job with so many wide rows whose body is here."""
@@ -86,10 +86,10 @@ def stack(run_directory: Path, models_dir: Path, s3: S3Server) -> Iterator[Stack
         redis.config_set("maxmemory-policy", "noeviction")
         settings = {"payload_url": s3.url, "chunk_time_limit_seconds": "20"}
         env = without_coverage(environment(redis_url, models_dir, **settings))
-        parts.enter_context(worker_process(env, directory / "worker.log"))
+        worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
         wait_until(lambda: has_processes(api, 3), timeout=60)
-        yield Stack(api=api, redis=redis, s3=s3, env=env, directory=directory)
+        yield Stack(api=api, redis=redis, s3=s3, directory=directory, worker_pid=worker.pid)
         redis.close()
 
 
@@ -253,6 +253,21 @@ def test_a_job_is_read_whatever_the_setting_is_by_then(tidy: Stack) -> None:
     [last] = store.results(store.get(job["id"]), RowRange(offset=1499))
 
     assert last.startswith(b"1500,1499,")
+
+
+def test_no_process_that_others_are_forked_from_has_the_client(tidy: Stack) -> None:
+    """It has threads, for which a forked process would wait for ever."""
+    tidy.api.ended(tidy.begun(1500))
+    main_processes = [psutil.Process(pid) for pid in (tidy.api.pid, tidy.worker_pid)]
+
+    for process in main_processes:
+        children = process.children()
+        assert any(has_client(child) for child in children)
+        assert not has_client(process)
+
+
+def has_client(process: psutil.Process) -> bool:
+    return any("_obstore" in region.path for region in process.memory_maps())
 
 
 def test_no_secret_and_no_address_is_in_any_log(stack: Stack) -> None:

@@ -44,3 +44,12 @@ def test_pauses_are_numbers_of_seconds() -> None:
     assert len(Settings().webhook_pauses) == 9
     with pytest.raises(ValidationError):
         Settings(webhook_retry_seconds="5, 10")
+
+
+def test_a_payload_url_holds_no_credentials() -> None:
+    assert Settings(payload_url="s3://bucket/prefix").payload_url == "s3://bucket/prefix"
+    assert Settings(payload_url="").payload_url == ""
+    with pytest.raises(ValidationError, match="payload_url") as caught:
+        Settings(payload_url="s3://key:hidden@bucket/prefix")
+
+    assert "hidden" not in str(caught.value)
