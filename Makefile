@@ -13,7 +13,7 @@ MODELS := $(MODELS_DIR)/.trained
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo up down test chaos bench peers lint format models docs lock
+.PHONY: help demo up down test chaos fuzz bench peers lint format models docs lock
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(ENVIRONMENT) ## Run the tests; they need no stack, no models and no Dock
 
 chaos: $(ENVIRONMENT) ## Let a monkey break a cluster: make chaos SEED=7 MINUTES=20 JOBS=500
 	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3) --jobs $(or $(JOBS),500)
+
+fuzz: $(ENVIRONMENT) ## Fire wrong requests at a stack: make fuzz SEED=7 MINUTES=10
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),3) $(and $(SEED),--seed $(SEED)) $(and $(SHOT),--shot $(SHOT))
 
 # Fewer rows, jobs and rounds than `python -m benchmarks` has by default.
 bench: $(ENVIRONMENT) ## Compare Rowmill with scripts, a textbook service and peers, in short

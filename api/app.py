@@ -1,15 +1,19 @@
 """Composition root of the API: every part is made here and handed down."""
 
 import csv
+from dataclasses import dataclass
 from functools import partial
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import problems
+from api import audit, auth, guards, problems, security_headers
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.known_keys import KnownKeys
+from api.limits import Limits
 from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
@@ -27,6 +31,7 @@ from api.routes import (
     pages,
     predict,
     results,
+    sign_in,
     status,
 )
 from api.serving import Serving
@@ -35,7 +40,8 @@ from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
 from shared.dispatch import Dispatcher, make_celery
-from shared.job_store.connection import connect
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.connection import connect, limit_storage
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
@@ -43,6 +49,7 @@ from shared.job_store.job_chunks import JobChunks
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
+from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.model_repository import ModelRepository
@@ -52,8 +59,55 @@ UPLOADS = "rowmill_uploads"
 """Name under which the application hands its uploads to the server that stops it."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What requests are answered with."""
+
+    settings: Settings
+    store: JobStore
+    submission: Submission
+    waiting_room: WaitingRoom
+    uploads: Uploads
+    catalogue: Catalogue
+    workers: WorkerRegistry
+    deliveries: Deliveries
+    progress: Progress
+    overviews: Overviews
+    chunks: JobChunks
+    guard: auth.Guard
+    limits: Limits
+
+    @property
+    def repository(self) -> ModelRepository:
+        return self.submission.repository
+
+
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Connects to nothing until the first request."""
+    # Results are read with the csv module, whose default limit is less than a cell may hold.
+    csv.field_size_limit(settings.max_record_bytes)
+    app = Flask(__name__, static_folder=None)
+    app.response_class = Answer
+    if proxies := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies)  # type: ignore[method-assign]
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
+    parts = _make_parts(settings)
+    guards.install(app, allowed_hosts=settings.host_names)
+    _prepare_requests(app, parts)
+    _add_routes(app, parts)
+    _add_pages(app, parts)
+    if settings.needs_keys:
+        audit.install(app)
+    app.extensions[UPLOADS] = parts.uploads
+    assets.install(app)
+    formats.install(app)
+    frame.install(app)
+    problems.install(app)
+    security_headers.install(app)
+    return app
+
+
+def _make_parts(settings: Settings) -> Parts:
     redis = connect(settings.redis_url)
     store = JobStore(redis)
     intake = JobIntake(
@@ -69,76 +123,103 @@ def create_app(settings: Settings) -> Flask:
     )
     uploads = Uploads(intake, store)
     ends = Ends(redis, store)
-    dispatcher = Dispatcher(make_celery(settings))
     repository = ModelRepository(settings.models_dir)
     reports = ModelReports(redis)
     serving = Serving(repository, reports)
-    catalogue = Catalogue(repository=repository, serving=serving, reports=reports, workers=workers)
-    submission = Submission(
+    return Parts(
         settings=settings,
-        repository=repository,
-        serving=serving,
         store=store,
-        speeds=Speeds(workers),
-        reception=Reception(
-            intake=intake,
+        submission=Submission(
+            settings=settings,
+            repository=repository,
+            serving=serving,
             store=store,
-            uploads=uploads,
-            dispatcher=dispatcher,
-            group_intake=GroupIntake(intake, ends, wake=partial(wake, dispatcher)),
+            speeds=Speeds(workers),
+            reception=_make_reception(settings, intake, store, uploads=uploads, ends=ends),
         ),
-    )
-    waiting_room = WaitingRoom(
-        ends,
-        max_seconds=settings.max_wait_seconds,
-        seats=settings.max_waiting_requests,
+        waiting_room=WaitingRoom(
+            ends,
+            max_seconds=settings.max_wait_seconds,
+            seats=settings.max_waiting_requests,
+        ),
+        uploads=uploads,
+        catalogue=Catalogue(
+            repository=repository, serving=serving, reports=reports, workers=workers
+        ),
+        workers=workers,
+        deliveries=Deliveries(redis),
+        progress=Progress(redis, store),
+        overviews=Overviews(redis, dead_after_seconds=settings.dead_after_seconds),
+        chunks=JobChunks(redis),
+        guard=auth.Guard(
+            keys=KnownKeys(ApiKeys(redis)),
+            sessions=Sessions(redis),
+            store=store,
+            needs_keys=settings.needs_keys,
+        ),
+        limits=Limits(limit_storage(redis), settings),
     )
 
-    # Results are read with the csv module, whose default limit is less than a cell may hold.
-    csv.field_size_limit(settings.max_record_bytes)
-    app = Flask(__name__, static_folder=None)
-    app.response_class = Answer
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
-    _prepare_requests(app, settings)
-    app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
-    app.register_blueprint(results.make_blueprint(store, waiting_room))
-    app.register_blueprint(deliveries.make_blueprint(store, Deliveries(redis)))
-    progress = Progress(redis, store)
-    app.register_blueprint(events.make_blueprint(store, progress, waiting_room, repository))
-    overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
-    most = settings.max_waiting_rows
-    app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
-    app.register_blueprint(models.make_blueprint(catalogue))
-    app.register_blueprint(health.make_blueprint(workers))
+def _make_reception(
+    settings: Settings, intake: JobIntake, store: JobStore, *, uploads: Uploads, ends: Ends
+) -> Reception:
+    dispatcher = Dispatcher(make_celery(settings))
+    return Reception(
+        intake=intake,
+        store=store,
+        uploads=uploads,
+        dispatcher=dispatcher,
+        group_intake=GroupIntake(intake, ends, wake=partial(wake, dispatcher)),
+    )
+
+
+def _add_routes(app: Flask, parts: Parts) -> None:
+    """What programs call."""
+    store, room, submission = parts.store, parts.waiting_room, parts.submission
+    app.register_blueprint(jobs.make_blueprint(submission, store, room))
+    app.register_blueprint(predict.make_blueprint(submission, store, room))
+    guards_formulas = parts.settings.guard_formulas
+    app.register_blueprint(results.make_blueprint(store, room, guards_formulas=guards_formulas))
+    app.register_blueprint(deliveries.make_blueprint(store, parts.deliveries))
+    app.register_blueprint(events.make_blueprint(store, parts.progress, room, parts.repository))
+    most = parts.settings.max_waiting_rows
+    app.register_blueprint(status.make_blueprint(parts.overviews, max_waiting_rows=most))
+    app.register_blueprint(models.make_blueprint(parts.catalogue))
+    app.register_blueprint(health.make_blueprint(parts.workers))
     app.register_blueprint(contract.make_blueprint())
-    app.register_blueprint(pages.make_blueprint(catalogue, store))
-    chunks = JobChunks(redis)
-    findings = JobFindings(store, chunks, repository)
-    shown = JobPages(store=store, chunks=chunks, repository=repository, findings=findings)
+
+
+def _add_pages(app: Flask, parts: Parts) -> None:
+    """What browsers show."""
+    store, submission, room = parts.store, parts.submission, parts.waiting_room
+    findings = JobFindings(store, parts.chunks, parts.repository)
+    shown = JobPages(
+        store=store, chunks=parts.chunks, repository=parts.repository, findings=findings
+    )
+    scorer = RowScorer(submission=submission, store=store, waiting_room=room)
+    app.register_blueprint(sign_in.make_blueprint(parts.guard))
+    app.register_blueprint(pages.make_blueprint(parts.catalogue, store))
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
-    scorer = RowScorer(submission=submission, store=store, waiting_room=waiting_room)
-    app.register_blueprint(model_pages.make_blueprint(catalogue, submission, scorer, waiting_room))
-    app.extensions[UPLOADS] = uploads
-    assets.install(app)
-    formats.install(app)
-    frame.install(app)
-    problems.install(app)
-    return app
+    app.register_blueprint(model_pages.make_blueprint(parts.catalogue, submission, scorer, room))
 
 
-def _prepare_requests(app: Flask, settings: Settings) -> None:
+def _prepare_requests(app: Flask, parts: Parts) -> None:
     """What happens before any view."""
 
     @app.before_request
     def bound_silence() -> None:
         """Without a bound a client that falls silent would hold its thread for ever."""
         if connection := request.environ.get("gunicorn.socket"):
-            connection.settimeout(settings.max_silence_seconds)
+            connection.settimeout(parts.settings.max_silence_seconds)
 
     @app.before_request
     def resume() -> Response | None:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
         return go_on() if go_on else None
+
+    # Last: who waits was let in before, and counted.
+    auth.install(app, parts.guard)
+    if parts.settings.needs_keys:
+        parts.limits.install(app)

@@ -14,6 +14,9 @@ from flask import Response
 MAY_DEFER = "rowmill.may_defer"
 RESUME = "rowmill.resume"
 
+CARRIED = "rowmill.carried"
+"""A dict of the application's own. When a request is resumed, its environment has the same one."""
+
 IS_STOPPING = "rowmill.is_stopping"
 """Where an environment has it: a function that says whether the server is about to stop, so that an
 answer without an end had better come to one."""
@@ -41,3 +44,5 @@ class Deferred(BaseException):
     def __init__(self, later: Later) -> None:
         super().__init__(later)
         self.later = later
+        self.carried: dict[str, object] = {}
+        """Set by the server."""

@@ -5,9 +5,11 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
+from limits.errors import StorageError
 from werkzeug.exceptions import HTTPException
 
 from api.pages import frame
+from api.pages.way_in import to_sign_in
 from shared import errors
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,12 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
+    errors.UnknownHostError: HTTPStatus.MISDIRECTED_REQUEST,
+    errors.UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    errors.InvalidApiKeyError: HTTPStatus.UNAUTHORIZED,
+    errors.InsufficientScopeError: HTTPStatus.FORBIDDEN,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
+    errors.LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -39,6 +46,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobGoneError: HTTPStatus.GONE,
     errors.JobNotFinishedError: HTTPStatus.CONFLICT,
     errors.JobUnfinishedError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.JobStoppedError: HTTPStatus.CONFLICT,
     errors.NothingToRetryError: HTTPStatus.CONFLICT,
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -55,12 +63,15 @@ def install(app: Flask) -> None:
     """Make every error of `app` answer with a problem document or a page."""
     app.register_error_handler(errors.RowmillError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(StorageError, _answer_uncounted)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
     """A problem document, to which `members` are added as they are; a page where one was wanted."""
     if frame.is_page(request.path):
+        if status is HTTPStatus.UNAUTHORIZED:
+            return to_sign_in(request)
         return frame.problem_page(status, code, detail, **members)
     response = jsonify(problem_document(status, code, detail) | members)
     response.status_code = status.value
@@ -91,12 +102,28 @@ def _answer_error(error: errors.RowmillError) -> Response:
     response = problem(status, error.code, str(error), **members)
     if (seconds := _retry_after_seconds(error)) is not None:
         response.headers["Retry-After"] = str(seconds)
+    if isinstance(error, errors.AccessError):
+        response.headers["WWW-Authenticate"] = _challenge(error)
     return response
+
+
+def _challenge(error: errors.AccessError) -> str:
+    """How to be let in (RFC 6750 §3)."""
+    if isinstance(error, errors.InsufficientScopeError):
+        return f'Bearer error="insufficient_scope", scope="{error.missing}"'
+    return (
+        'Bearer error="invalid_token"' if isinstance(error, errors.InvalidApiKeyError) else "Bearer"
+    )
+
+
+def _answer_uncounted(_: StorageError) -> Response:
+    """A request could not be counted."""
+    return _answer_error(errors.StoreUnavailableError())
 
 
 def _retry_after_seconds(error: errors.RowmillError) -> int | None:
     """When to send the request again, if that may help."""
-    if isinstance(error, errors.TooMuchQueuedError):
+    if isinstance(error, errors.TooMuchQueuedError | errors.LimitError):
         return error.retry_after_seconds
     if isinstance(error, errors.IdempotencyKeyInUseError):
         return 1

@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from api.result_formats import ResultFormat
 from shared.errors import InvalidBodyError, InvalidParameterError, UnknownParameterError
+from shared.job_store.store import JobFilter
 from shared.jobs import JOB_ID_PATTERN, JobStatus
 from shared.row_range import RowRange
 
@@ -28,6 +29,10 @@ class JobListQuery(BaseModel):
     after: Annotated[
         str | None, Field(pattern=f"^{JOB_ID_PATTERN}$", description="the id of a job")
     ] = None
+
+    def as_filter(self, *, owner: str | None) -> JobFilter:
+        """The jobs asked for, of this API key or, with None, of all."""
+        return JobFilter(owner=owner, status=self.status, model=self.model, after=self.after)
 
 
 FormatOption = Annotated[
@@ -49,6 +54,7 @@ class RowErrorsQuery(BaseModel):
     format: FormatOption = None
     offset: Annotated[int, _ROW_COUNT] = 0
     limit: Annotated[int | None, _ROW_COUNT] = None
+    guard_formulas: Annotated[bool | None, Field(description="'true' or 'false'")] = None
 
     @property
     def rows(self) -> RowRange:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from gunicorn.http import errors
 
 from api.problems import MEDIA_TYPE, problem_document
+from api.security_headers import OF_DOCUMENTS
 
 REQUEST_LINE_BYTES = 8190
 """Longest request line: as long as Gunicorn allows. The URL of a callback stands in it."""
@@ -54,5 +55,7 @@ def refusal(error: Exception) -> bytes | None:
         f"Content-Type: {MEDIA_TYPE}",
         f"Content-Length: {len(body)}",
         "Connection: close",
+        "Cache-Control: no-store",
+        *(f"{name}: {value}" for name, value in OF_DOCUMENTS.items()),
     )
     return "\r\n".join((*head, "", "")).encode() + body

@@ -18,6 +18,7 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import NotAcceptable
 from werkzeug.http import parse_accept_header
 
+from api.formula_guard import guarded
 from shared.jobs import Job
 from shared.signature import Dtype, OutputColumn
 
@@ -94,10 +95,18 @@ ERROR_LAYOUT = Layout(
 
 
 def rendered(
-    layout: Layout, texts: Iterator[bytes], result_format: ResultFormat
+    layout: Layout,
+    texts: Iterator[bytes],
+    result_format: ResultFormat,
+    *,
+    guards_formulas: bool = False,
 ) -> Iterator[bytes]:
-    """Lines of CSV without a header in this format, piece by piece."""
-    return _RENDERERS[result_format](layout, texts)
+    """Lines of CSV without a header in this format, piece by piece.
+
+    `guards_formulas`: whether no cell of a CSV may be one to a spreadsheet.
+    """
+    pieces = _RENDERERS[result_format](layout, texts)
+    return guarded(pieces) if guards_formulas and result_format is ResultFormat.CSV else pieces
 
 
 def _csv(layout: Layout, texts: Iterator[bytes]) -> Iterator[bytes]:

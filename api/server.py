@@ -15,7 +15,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from api.deferral import IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
+from api.deferral import CARRIED, IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
 from api.refusals import refusal
 
 STAY_MS = 20
@@ -48,7 +48,7 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         self._put_aside: dict[Any, _PutAside] = {}
         self._next_tick = 0.0
         # How to go on, by socket.
-        self._resumed: dict[Any, Callable[[], Any]] = {}
+        self._resumed: dict[Any, _Resumption] = {}
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """What is no HTTP gets a problem document, as all other errors do."""
@@ -71,7 +71,7 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         except Deferred as deferred:
             # Flask keeps an error in a cycle with its traceback, and that all of the request.
             deferred.__traceback__ = None
-            put_aside = _PutAside(deferred.later)
+            put_aside = _PutAside(deferred.later, deferred.carried)
             deferred.later.listen(partial(self._resume, conn, put_aside))
             return put_aside
         return kept
@@ -121,19 +121,25 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
             if environ.get("HTTP_VERSION") != "2":
                 environ[MAY_DEFER] = True
             environ[IS_STOPPING] = is_stopping
-            if resume := self._resumed.pop(environ["gunicorn.socket"], None):
-                environ[RESUME] = resume
-            return application(environ, start_response)
+            environ[CARRIED] = {}
+            if resumption := self._resumed.pop(environ["gunicorn.socket"], None):
+                environ[RESUME], environ[CARRIED] = resumption
+            try:
+                return application(environ, start_response)
+            except Deferred as deferred:
+                deferred.carried = environ[CARRIED]
+                raise
 
         self.wsgi = answer
 
     def _resume(self, conn: Any, put_aside: "_PutAside") -> None:
         """Have a thread go on with a request, unless one does already. Called by any thread."""
         if put_aside.resumed.acquire(blocking=False):
-            self.method_queue.defer(self._go_on, conn, put_aside.later)
+            self.method_queue.defer(self._go_on, conn, put_aside)
 
-    def _go_on(self, conn: Any, later: Later) -> None:
-        self._resumed[conn.sock] = partial(later.resume, is_over=not self.alive)
+    def _go_on(self, conn: Any, put_aside: "_PutAside") -> None:
+        resume = partial(put_aside.later.resume, is_over=not self.alive)
+        self._resumed[conn.sock] = (resume, put_aside.carried)
         conn.parser = _SameRequest(conn)
         self.enqueue_req(conn)
 
@@ -184,11 +190,16 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         conn.close()
 
 
+_Resumption = tuple[Callable[[], Any], dict[str, object]]
+"""How to go on, and what the request carries along."""
+
+
 @dataclass(eq=False)
 class _PutAside:
     """One time that a connection's request was put aside."""
 
     later: Later
+    carried: dict[str, object]
     resumed: Lock = field(default_factory=Lock)
     """Held by who has it go on, for ever."""
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypedDict
+from itertools import chain
+from typing import Protocol, TypedDict
 
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
@@ -48,11 +49,51 @@ SMALL_JOB_SECONDS = 0.25
 goes into the small lane. A larger one there would be what the others wait for."""
 
 
+class Quota(Protocol):
+    """How many rows a sender may have scored."""
+
+    def check(self, rows: int) -> None:
+        """Raises RowQuotaExceededError if so many more would be too many."""
+
+    def use(self, rows: int) -> None:
+        """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
+        they are too many."""
+
+
+class AnyNumber:
+    """The quota of who has none."""
+
+    def check(self, rows: int) -> None:
+        pass
+
+    def use(self, rows: int) -> None:
+        pass
+
+
+ANY_NUMBER = AnyNumber()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a sender may have done."""
+
+    most_in_flight: int = 0
+    """So many of their jobs may be unfinished at a time; 0 for any number."""
+    quota: Quota = ANY_NUMBER
+
+
+UNLIMITED = Allowance()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sender:
     """What a request says of who sends it, besides its body."""
 
+    owner: str = ""
+    """Id of the API key that jobs are to belong to."""
     caller: str = ""
+    """Who takes turns with others."""
+    allowance: Allowance = UNLIMITED
     idempotency_key: str | None = None
     announced_bytes: int = 0
     """Length of the body; 0 if it was not announced."""
@@ -89,12 +130,13 @@ class Submission:
         Nothing is created before the header and the first row are known to be good. What goes
         wrong after that ends the job as failed and is raised: InputError in all its kinds,
         StoreError. ModelNotFoundError, ManifestError when there is no such model;
-        TooMuchQueuedError, JobTooLargeError when there is no room; IdempotencyKeyInUseError,
+        TooMuchQueuedError, JobTooLargeError when there is no room; RowQuotaExceededError,
+        TooManyJobsError when the sender has had enough; IdempotencyKeyInUseError,
         IdempotencyKeyReusedError; WebhooksNotConfiguredError.
         """
         if options.callback_url:
             self._check_callback(options.callback_url)
-        key, request = _digest_of(sender.idempotency_key), _fingerprint(options)
+        key, request = _digest_of(sender), _fingerprint(options)
         if key and (first := self.reception.intake.first_request(key)):
             return self._first_job(first, request, body=body)
         # Which version a job gets is told by its id.
@@ -115,6 +157,8 @@ class Submission:
         spec = self._placed(spec, lane)
         terms = JobTerms(
             lane=lane,
+            owner=sender.owner,
+            most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
             idempotency_key=key,
             request=request,
@@ -123,14 +167,17 @@ class Submission:
             **_needs(spec, rows, body_bytes, chunk_bytes=len(first_chunk[1])),
         )
         if terms.lane is Lane.SMALL:
+            sender.allowance.quota.use(rows)
             return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
+        # By the rows that are here: how many will come is a guess.
+        sender.allowance.quota.check(first_chunk[0].rows)
         with self.reception.job(job_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
                 return self._first_job(job, request, body=body)
-            job.append(first_chunk)
-            for chunk in chunks:
-                speed = self.speeds.of(spec)
+            for chunk in chain((first_chunk,), chunks):
+                sender.allowance.quota.use(chunk[0].rows)
                 job.append(chunk)
+                speed = self.speeds.of(spec)
             job.close(Received(input_bytes=body.input_bytes, sha256=body.sha256))
         return Submitted(job=self.store.get(job.id))
 
@@ -208,7 +255,7 @@ class Submission:
         Raises JobNotFoundError, JobGoneError, JobNotFinishedError, NothingToRetryError and what
         `submit` raises for a header that doesn't fit, for want of room or for its key.
         """
-        key, request = _digest_of(sender.idempotency_key), _sha256(f"{job_id} {model}")
+        key, request = _digest_of(sender), _sha256(f"{job_id} {model}")
         if key and (first := self.reception.intake.first_request(key)):
             return self._first_job(first, request)
         parent = self.store.get(job_id)
@@ -221,8 +268,11 @@ class Submission:
         spec = self._placed(spec, lane)
         if not parent.failed:
             raise NothingToRetryError(job_id)
+        sender.allowance.quota.check(parent.failed)
         failed_bytes = parent.input_bytes * parent.failed // parent.total
         terms = JobTerms(
+            owner=sender.owner,
+            most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
             lane=lane,
             idempotency_key=key,
@@ -237,6 +287,7 @@ class Submission:
             for plan, data in self._rejects(parent, spec):
                 received.update(data)
                 input_bytes += len(data)
+                sender.allowance.quota.use(plan.rows)
                 job.append((plan, data))
             job.close(Received(input_bytes=input_bytes, sha256=received.hexdigest()))
         return Submitted(job=self.store.get(job.id))
@@ -250,13 +301,15 @@ class Submission:
         )
 
 
-def _digest_of(key: str | None) -> str:
-    """An idempotency key as it is stored; empty for none. Raises InvalidIdempotencyKeyError."""
+def _digest_of(sender: Sender) -> str:
+    """An idempotency key as it is stored, where it is the sender's own; empty for none. Raises
+    InvalidIdempotencyKeyError."""
+    key = sender.idempotency_key
     if key is None:
         return ""
     if not 0 < len(key) <= MAX_KEY_CHARS:
         raise InvalidIdempotencyKeyError(MAX_KEY_CHARS)
-    return _sha256(key)
+    return _sha256(f"{sender.owner}\0{key}" if sender.owner else key)
 
 
 @lru_cache(maxsize=256)

@@ -53,12 +53,10 @@ def bulk_file(rows: int) -> Path:
     return path
 
 
-def small_tables(jobs: int) -> list[pd.DataFrame]:
-    """The tables of so many small jobs, five rows each, no two alike."""
-    whole = table(jobs * SMALL_JOB_ROWS)
-    return [
-        whole.iloc[first : first + SMALL_JOB_ROWS] for first in range(0, len(whole), SMALL_JOB_ROWS)
-    ]
+def small_tables(jobs: int, rows: int = SMALL_JOB_ROWS) -> list[pd.DataFrame]:
+    """The tables of so many small jobs, of so many rows each, no two alike."""
+    whole = table(jobs * rows)
+    return [whole.iloc[first : first + rows] for first in range(0, len(whole), rows)]
 
 
 def csv_body(rows: pd.DataFrame) -> bytes:

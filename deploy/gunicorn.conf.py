@@ -4,13 +4,19 @@
 `GUNICORN_CMD_ARGS` overrides any line, for example `GUNICORN_CMD_ARGS="--access-logfile -"`.
 """
 
+import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from api.app import UPLOADS
+from api.auth import check_keys
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
+from shared.errors import NoApiKeyError, StoreUnavailableError
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.connection import connect
 from shared.settings import Settings
 
 _settings = Settings()
@@ -40,12 +46,32 @@ graceful_timeout = 20
 # The heartbeat is a file whose time is touched; on a slow disk that alone can block a worker.
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 
+# Whose word counts on where a request comes from is ROWMILL_TRUSTED_PROXIES. Gunicorn itself would
+# believe everybody on this machine.
+forwarded_allow_ips = ""
+
 # Off: one line per poll buries the events. Rowmill's own log has one line per job.
 accesslog = None
 
 # Gunicorn's control socket would be one file per user account: two stacks would share it, and a
 # container's read-only root has no place for it. Signals are all we need.
 control_socket_disable = True
+
+
+def on_starting(_arbiter: Any) -> None:
+    """Listen to nobody where all callers would be turned away.
+
+    While Redis is out of reach nobody can tell, and callers are told just that.
+    """
+    redis = connect(_settings.redis_url)
+    try:
+        check_keys(_settings, ApiKeys(redis))
+    except NoApiKeyError as error:
+        sys.exit(str(error))
+    except StoreUnavailableError as error:
+        logging.getLogger(__name__).warning("keys not looked for", extra={"reason": str(error)})
+    finally:
+        redis.close()
 
 
 def post_worker_init(worker: Any) -> None:

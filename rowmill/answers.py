@@ -7,9 +7,20 @@ import requests
 from requests import exceptions
 
 from rowmill.addresses import without_credentials
-from rowmill.errors import ProblemError, UnexpectedAnswerError
+from rowmill.errors import (
+    ForbiddenError,
+    ProblemError,
+    UnauthorizedError,
+    UnexpectedAnswerError,
+)
 
 Parsed = TypeVar("Parsed")
+
+ERRORS = {401: UnauthorizedError, 403: ForbiddenError}
+"""Of a status; any other is a plain `ProblemError`."""
+
+HOW_TO_SEND_A_KEY = "send it as 'Authorization: Bearer rowmill_…'"
+"""What the server says in HTTP."""
 
 
 # `Any`: JSON as it came.
@@ -55,10 +66,11 @@ def _problem_in(answer: requests.Response) -> ProblemError:
     if not isinstance(document, dict):
         document = {}
     told = f"{_address(answer)} answered {answer.status_code} {answer.reason}."
-    return ProblemError(
+    detail = str(document.get("detail", told))
+    return ERRORS.get(answer.status_code, ProblemError)(
         answer.status_code,
         str(document.get("code", f"http_{answer.status_code}")),
-        detail=str(document.get("detail", told)),
+        detail=detail.replace(HOW_TO_SEND_A_KEY, "set ROWMILL_API_KEY, or give Client an api_key"),
         retry_after_seconds=retry_after_seconds(answer),
         document=document,
     )

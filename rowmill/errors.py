@@ -2,6 +2,8 @@
 
 RowmillError
 ├── ProblemError           the server refuses: status, code, detail
+│   ├── UnauthorizedError  it takes an API key, and got none or one that is good no more
+│   └── ForbiddenError     the API key is not good for this
 ├── UnexpectedAnswerError  what answered doesn't speak Rowmill's contract
 ├── TransportError         there is no (whole) answer
 │   └── UnreachableError   no server was reached at all
@@ -63,6 +65,14 @@ class ProblemError(RowmillError):
         """The whole answer; its `errors` list what is wrong with which column."""
         hint = "" if retry_after_seconds is None else f" Try again in {retry_after_seconds:.0f} s."
         super().__init__(" ".join(detail.split()) + hint)
+
+
+class UnauthorizedError(ProblemError):
+    """The server takes an API key, and got none or one that is good no more (401)."""
+
+
+class ForbiddenError(ProblemError):
+    """The API key is not good for this (403)."""
 
 
 class UnexpectedAnswerError(RowmillError):

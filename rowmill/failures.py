@@ -26,6 +26,7 @@ ADVICE = {
         "?delimiter=%7C": "--delimiter '|'",
         "?delimiter=%2C": "--delimiter ','",
     },
+    "unauthorized": {"set ROWMILL_API_KEY, or give Client an api_key": "set ROWMILL_API_KEY"},
     "job_not_found": {"GET /jobs": "'rowmill jobs'"},
     "model_not_found": {"?model=": "--model NAME"},
 }

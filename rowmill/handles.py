@@ -73,9 +73,17 @@ class JobHandle:
         follow: bool = False,
         offset: int | None = None,
         limit: int | None = None,
+        guard_formulas: bool | None = None,
     ) -> Iterator[bytes]:
         """The predictions in input order, in blocks; see `Client.results`."""
-        return self._calls.results(self.id, format, follow=follow, offset=offset, limit=limit)
+        return self._calls.results(
+            self.id,
+            format,
+            follow=follow,
+            offset=offset,
+            limit=limit,
+            guard_formulas=guard_formulas,
+        )
 
     def to_pandas(self) -> "DataFrame":
         """The predictions of a job that has ended, typed, in input order; in memory as a whole.
@@ -93,9 +101,15 @@ class JobHandle:
             warnings.warn(job.shortfall, IncompleteWarning, stacklevel=2)
         return predictions
 
-    def download(self, path: str | os.PathLike[str], format: Format | None = None) -> None:
+    def download(
+        self,
+        path: str | os.PathLike[str],
+        format: Format | None = None,
+        *,
+        guard_formulas: bool | None = None,
+    ) -> None:
         """Writes the predictions to a file; see `Client.download`."""
-        self._calls.download(self.id, path, format)
+        self._calls.download(self.id, path, format, guard_formulas=guard_formulas)
 
     def errors(self) -> Iterator[RowError]:
         """Why rows have no prediction, in input order, as they arrive; of a job that has ended."""

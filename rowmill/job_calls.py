@@ -94,30 +94,47 @@ class JobCalls:
         follow: bool = False,
         offset: int | None = None,
         limit: int | None = None,
+        guard_formulas: bool | None = None,
     ) -> Iterator[bytes]:
         """The predictions of a job that has ended, in input order, in blocks.
 
         `offset` rows are left out, `limit` is how many come at most. `follow` gives those of a job
         that has not ended as they are scored, up to its end; it is silent while nothing is. Results
-        that break off raise `TransportError`, after the blocks that came. Raises `ProblemError`
-        (409) before the end.
+        that break off raise `TransportError`, after the blocks that came. `guard_formulas` puts an
+        apostrophe before cells of a CSV that a spreadsheet would run; without it the server's
+        setting counts. Raises `ProblemError` (409) before the end.
         """
-        query = query_of({"follow": follow or None, "offset": offset, "limit": limit})
+        query = query_of(
+            {
+                "follow": follow or None,
+                "offset": offset,
+                "limit": limit,
+                "guard_formulas": guard_formulas,
+            }
+        )
         return self._stream(job_id, "results", format, query=query, may_be_silent=follow)
 
     def download(
-        self, job_id: str, path: str | os.PathLike[str], format: Format | None = None
+        self,
+        job_id: str,
+        path: str | os.PathLike[str],
+        format: Format | None = None,
+        *,
+        guard_formulas: bool | None = None,
     ) -> None:
         """Writes the predictions of a job that has ended to a file, whole or not at all.
 
         `format` is what the path's name promises, else CSV. Raises `OutputError`.
         """
         found = format or format_of(os.fspath(path)) or "csv"
-        save(self.results(job_id, found), path)
+        save(self.results(job_id, found, guard_formulas=guard_formulas), path)
 
-    def errors(self, job_id: str, format: Format = "csv") -> Iterator[bytes]:
+    def errors(
+        self, job_id: str, format: Format = "csv", *, guard_formulas: bool | None = None
+    ) -> Iterator[bytes]:
         """The row errors in blocks: `row, line, column, code, message`."""
-        return self._stream(job_id, "errors", format)
+        query = query_of({"guard_formulas": guard_formulas})
+        return self._stream(job_id, "errors", format, query=query)
 
     def cancel(self, job_id: str) -> Job:
         """Stops the job; idempotent, finished rows stay readable."""

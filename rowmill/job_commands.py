@@ -11,6 +11,7 @@ from rowmill.jobs import GOOD_END_STATUSES, JobStatus
 from rowmill.options import (
     format_for,
     format_option,
+    guard_option,
     job_argument,
     json_option,
     model_option,
@@ -53,6 +54,7 @@ def status(client: Client, job_id: str, *, wait: bool, is_quiet: bool, is_json: 
 @click.option("--limit", type=click.IntRange(0), metavar="N", help="Write at most N rows.")
 @target_option
 @format_option
+@guard_option
 @quiet_option
 @click.pass_obj
 def results(
@@ -64,6 +66,7 @@ def results(
     limit: int | None,
     target: str,
     format: Format | None,
+    guard_formulas: bool | None,
     is_quiet: bool,
 ) -> None:
     """Write the predictions of a job, in the order of its input.
@@ -73,8 +76,9 @@ def results(
     rowmill results job_01… --follow --format ndjson | while read -r row; do …; done
     """
     blocks = client.results(
-        job_id, format_for(format, target), follow=follow, offset=offset, limit=limit
-    )
+        job_id, format_for(format, target), follow=follow, offset=offset, limit=limit,
+        guard_formulas=guard_formulas,
+    )  # fmt: skip
     if not follow:
         write_to(blocks, target)
         if not is_quiet and (shortfall := client.job(job_id).shortfall):
@@ -93,14 +97,21 @@ def results(
 @job_argument
 @target_option
 @format_option
+@guard_option
 @json_option
 @click.pass_obj
 def errors(
-    client: Client, job_id: str, *, target: str, format: Format | None, is_json: bool
+    client: Client,
+    job_id: str,
+    *,
+    target: str,
+    format: Format | None,
+    guard_formulas: bool | None,
+    is_json: bool,
 ) -> None:
     """List the rows that have no prediction, and why."""
     asked = "json" if is_json else format_for(format, target)
-    write_to(client.errors(job_id, asked), target)
+    write_to(client.errors(job_id, asked, guard_formulas=guard_formulas), target)
 
 
 @click.command()

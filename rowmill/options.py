@@ -51,6 +51,12 @@ format_option = click.option(
     type=click.Choice(list(MEDIA_TYPES)),
     help="Without it by the name of the -o file, or csv.",
 )
+guard_option = click.option(
+    "--guard-formulas",
+    is_flag=True,
+    default=None,
+    help="For spreadsheets: an apostrophe before cells of a CSV that they would run.",
+)
 json_option = click.option("--json", "is_json", is_flag=True, help="JSON, for programs, instead.")
 quiet_option = click.option(
     "-q", "--quiet", "is_quiet", is_flag=True, help="Say nothing on stderr but errors."

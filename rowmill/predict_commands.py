@@ -13,6 +13,7 @@ from rowmill.options import (
     checked_source,
     format_for,
     format_option,
+    guard_option,
     json_option,
     quiet_option,
     show,
@@ -38,6 +39,7 @@ from rowmill.targets import EXISTING, items_in, target_of_one
     help="Write here instead of to stdout: a file, or a directory for several inputs.",
 )
 @format_option
+@guard_option
 @click.option(
     "--existing",
     type=click.Choice(EXISTING),
@@ -55,6 +57,7 @@ def predict(
     target: str,
     format: Format | None,
     input_format: Format | None,
+    guard_formulas: bool | None,
     existing: str,
     is_quiet: bool,
     is_json: bool,
@@ -74,7 +77,7 @@ def predict(
     Rows that can't be scored don't stop the others: the exit code is then 3. Of several files
     the worst exit code counts.
     """
-    order = Order(options=options, input_format=input_format)
+    order = Order(options=options, input_format=input_format, guard_formulas=guard_formulas)
     files = input_files(sources)
     if is_json and target == STANDARD_STREAM:
         raise click.UsageError("stdout takes the predictions; with --json name a file with -o.")

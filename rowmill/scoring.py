@@ -1,6 +1,5 @@
 """One input on its way: it is submitted, its job waited for, its predictions written."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rowmill.client import Client
@@ -20,6 +19,7 @@ class Order:
     options: SubmitOptions
     input_format: Format | None = None
     """Without it, what each input's name promises."""
+    guard_formulas: bool | None = None
 
     @property
     def is_validation(self) -> bool:
@@ -49,7 +49,5 @@ def write_outcome(
     client: Client, job_id: str, order: Order, *, target: str, format: Format
 ) -> None:
     """Writes the predictions, or the row errors if nothing was to be scored."""
-    blocks: Iterator[bytes] = (
-        client.errors(job_id, format) if order.is_validation else client.results(job_id, format)
-    )
-    write_to(blocks, target)
+    read = client.errors if order.is_validation else client.results
+    write_to(read(job_id, format, guard_formulas=order.guard_formulas), target)

@@ -24,6 +24,17 @@ RowmillError
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   └── IdempotencyKeyReusedError   idempotency_key_reused
 ├── CrossSiteError                  cross_site_request
+├── UnknownHostError                unknown_host
+├── AccessError
+│   ├── UnauthorizedError           unauthorized         (no key was sent)
+│   ├── InvalidApiKeyError          invalid_api_key
+│   ├── InsufficientScopeError      insufficient_scope
+│   ├── KeyNotFoundError            key_not_found        (of the command that manages keys)
+│   └── NoApiKeyError               no_api_key           (nobody could call, so the API won't start)
+├── LimitError                      (what an API key may ask for is used up for now)
+│   ├── RateLimitedError            rate_limited
+│   ├── RowQuotaExceededError       row_quota_exceeded
+│   └── TooManyJobsError            too_many_jobs
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -32,6 +43,7 @@ RowmillError
 │   ├── JobGoneError                job_gone
 │   ├── JobNotFinishedError         job_not_finished
 │   ├── JobUnfinishedError          job_unfinished       (ended without an outcome for all rows)
+│   ├── JobStoppedError             job_stopped          (the same, as a caller wanted it)
 │   ├── NothingToRetryError         nothing_to_retry
 │   ├── PayloadLostError            payload_lost         (not in the object store any more)
 │   └── JobEndedError               job_ended            (cancelled while its body still arrived)
@@ -310,6 +322,18 @@ class CrossSiteError(RowmillError):
         )
 
 
+class UnknownHostError(RowmillError):
+    """The request is for a host that this service is not known as."""
+
+    code = "unknown_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"This service is not known as {quoted(host)}; use another of its names or its "
+            "address. Its operator lists the names in ROWMILL_ALLOWED_HOSTS."
+        )
+
+
 class IdempotencyKeyInUseError(RowmillError):
     """The first request with the key is still being taken in."""
 
@@ -319,6 +343,60 @@ class IdempotencyKeyInUseError(RowmillError):
         super().__init__(
             f"The first request with this Idempotency-Key is still being taken in, as job "
             f"{quoted(job_id)}; send this one again in a few seconds."
+        )
+
+
+# --- access
+
+
+class AccessError(RowmillError):
+    """Who asks may not have it."""
+
+
+class UnauthorizedError(AccessError):
+    code = "unauthorized"
+
+    def __init__(self) -> None:
+        super().__init__("This takes an API key; send it as 'Authorization: Bearer rowmill_…'.")
+
+
+class InvalidApiKeyError(AccessError):
+    """The reason is told to who has the secret, and to nobody else."""
+
+    code = "invalid_api_key"
+
+    def __init__(self, reason: str = "is not known here") -> None:
+        super().__init__(f"The API key {reason}; ask who runs this service for another one.")
+
+
+class InsufficientScopeError(AccessError):
+    code = "insufficient_scope"
+
+    def __init__(self, missing: str) -> None:
+        self.missing = missing
+        super().__init__(
+            f"The API key lacks the scope '{missing}' that this takes; use a key that has it."
+        )
+
+
+class KeyNotFoundError(AccessError):
+    code = "key_not_found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"There is no API key {quoted(key_id)} that is not revoked; "
+            "`python -m api.keys list` shows those there are."
+        )
+
+
+class NoApiKeyError(AccessError):
+    code = "no_api_key"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The API would be reached on {host or 'all addresses'}, where others are, and there "
+            "is no API key. Create one: python -m api.keys create --name admin --scope admin. "
+            "Or set ROWMILL_AUTH=off, if all who can reach it may do everything."
         )
 
 
@@ -344,6 +422,53 @@ class TooManyWaitingError(RowmillError):
         super().__init__(
             "Too many requests wait for jobs or follow them; send this again in a few seconds, or "
             "read the results when the job has ended."
+        )
+
+
+class LimitError(RowmillError):
+    """What a key may ask for is used up for now."""
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class RateLimitedError(LimitError):
+    """The key has sent as many requests as it may."""
+
+    code = "rate_limited"
+
+    def __init__(self, per_minute: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may send {per_minute} requests a minute; send this again in "
+            f"{retry_after_seconds} seconds.",
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class RowQuotaExceededError(LimitError):
+    """The key would have more rows scored than it may in a day."""
+
+    code = "row_quota_exceeded"
+
+    def __init__(self, per_day: int, *, left: int, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may have {per_day} rows scored a day, of which {left} are left; send "
+            "fewer, or come back later.",
+            retry_after_seconds=retry_after_seconds,
+        )
+
+
+class TooManyJobsError(LimitError):
+    """The key has as many jobs that have not ended as it may."""
+
+    code = "too_many_jobs"
+
+    def __init__(self, most: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"This API key may have {most} jobs at a time that have not ended; wait for one, or "
+            "cancel one.",
+            retry_after_seconds=retry_after_seconds,
         )
 
 
@@ -384,6 +509,18 @@ class JobUnfinishedError(JobError):
     def __init__(self, job_id: str, status: str, *, reason: str) -> None:
         super().__init__(
             f"Job '{job_id}' is {status} before all its rows had an outcome{reason}; "
+            f"see /jobs/{job_id}."
+        )
+
+
+class JobStoppedError(JobError):
+    """A caller cancelled the job, or it ended on the terms that its request had set."""
+
+    code = "job_stopped"
+
+    def __init__(self, job_id: str, status: str, *, reason: str) -> None:
+        super().__init__(
+            f"Job '{job_id}' is {status}{reason}, and not all its rows have an outcome; "
             f"see /jobs/{job_id}."
         )
 

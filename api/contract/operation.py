@@ -48,9 +48,16 @@ class Operation:
     refuses: dict[HTTPStatus, str] = field(default_factory=dict)
     """Problems that have no error class: codes by their status."""
 
+    @property
+    def rule(self) -> str:
+        """Its path as Flask writes it."""
+        return self.path.replace("{", "<").replace("}", ">")
+
 
 STORE = (errors.StoreError,)
 OF_ANY_REQUEST = {
+    HTTPStatus.MISDIRECTED_REQUEST: errors.UnknownHostError.code,
     HTTPStatus.REQUEST_URI_TOO_LONG: "uri_too_long",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "headers_too_large",
 }
+OF_ANY_WRITE = {HTTPStatus.FORBIDDEN: errors.CrossSiteError.code}

@@ -21,6 +21,7 @@ QUERY = {
     "after": "Id of the last job of the page before",
     "format": "Format of the answer, where `Accept` can't be set; it wins over that",
     "offset": "How many rows to leave out at the beginning",
+    "guard_formulas": "Whether cells of a CSV that a spreadsheet would run get an apostrophe",
     "follow": "Whether to stream the results of a job that has not ended, as they come",
 }
 """By the name of a query parameter."""

@@ -1,27 +1,11 @@
-"""What all pages have in common: their headers, their guard against other sites, how they tell of
-errors.
+"""What all pages have in common: whether they are whole, and how they tell of errors.
 
 A page is what a browser shows, at `/` and `/docs` and under `/ui/`; all other routes are the API.
 """
 
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, render_template, request
-
-from shared.errors import CrossSiteError
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "object-src 'none'",
-    )
-)
-"""Nothing from another host, nothing inline, nothing evaluated, and no other site's frame around
-it."""
 
 TITLES = {
     HTTPStatus.NOT_FOUND: "Not found",
@@ -31,11 +15,6 @@ TITLES = {
 }
 """Of problems whose status says all."""
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-OWN_SITES = ("same-origin", "none")
-"""`Sec-Fetch-Site` of a request that a page of ours made, or the user by hand."""
-
 
 def is_page(path: str) -> bool:
     """Whether a browser shows what is at this path."""
@@ -43,11 +22,10 @@ def is_page(path: str) -> bool:
 
 
 def install(app: Flask) -> None:
-    """Guard the pages of `app` and give them their headers."""
+    """Prepare `app` for pages and parts of them."""
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
-    app.before_request(_refuse_other_sites)
-    app.after_request(_add_headers)
+    app.after_request(_tell_caches_of_parts)
 
 
 def is_fragment() -> bool:
@@ -78,30 +56,7 @@ def _title(status: HTTPStatus, *, has_list: bool) -> str:
     )
 
 
-def _refuse_other_sites() -> None:
-    """No other site may make a browser write here (cross-site request forgery).
-
-    Browsers say where a request comes from; who says nothing, such as curl, is no browser.
-    Raises CrossSiteError.
-    """
-    if request.method in SAFE_METHODS or not is_page(request.path):
-        return
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-    if site is not None:
-        is_own = site in OWN_SITES
-    else:
-        is_own = origin is None or urlsplit(origin).netloc == request.host
-    if not is_own:
-        raise CrossSiteError
-
-
-def _add_headers(response: Response) -> Response:
-    # Of results, too: what a client sent is in them, and is no page.
-    response.headers["X-Content-Type-Options"] = "nosniff"
+def _tell_caches_of_parts(response: Response) -> Response:
     if is_page(request.path):
-        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-        response.headers["Referrer-Policy"] = "same-origin"
-        # What is shown changes by the second.
-        response.headers.setdefault("Cache-Control", "no-store")
         response.vary.add("HX-Request")
     return response

@@ -11,7 +11,7 @@ from api.query import JobListQuery
 from api.representations import job_document
 from shared.drift import FeatureDrift
 from shared.job_store.job_chunks import JobChunks
-from shared.job_store.store import JobFilter, JobStore
+from shared.job_store.store import JobStore
 from shared.jobs import Job, JobErrorCode
 from shared.model_repository import ModelRepository
 
@@ -148,9 +148,9 @@ class JobPages:
             features=compared(job, self.repository) if job.feature_counts.sums else (),
         )
 
-    def list(self, query: JobListQuery) -> JobListPage:
-        """The jobs that a query asks for."""
-        wanted = JobFilter(status=query.status, model=query.model, after=query.after)
+    def list(self, query: JobListQuery, *, owner: str | None) -> JobListPage:
+        """The jobs that a query asks for, of this API key or, with None, of all."""
+        wanted = query.as_filter(owner=owner)
         jobs, has_more = self.store.page(wanted, limit=query.limit)
         names = {*self.repository.names(), *([query.model] if query.model else [])}
         return JobListPage(jobs=jobs, query=query, models=sorted(names), has_more=has_more)

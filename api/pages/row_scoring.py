@@ -49,7 +49,7 @@ class RowScorer:
     store: JobStore
     waiting_room: WaitingRoom
 
-    def score(self, manifest: Manifest, table: bytes, *, caller: str) -> dict[OutputKind, Outcome]:
+    def score(self, manifest: Manifest, table: bytes, sender: Sender) -> dict[OutputKind, Outcome]:
         """The outcomes of the one row in `table`, a CSV, by this very version: the default output
         first, and what explains it if there is a prediction.
 
@@ -61,21 +61,22 @@ class RowScorer:
             if not may_wait:
                 raise TooManyWaitingError
             default = manifest.signature.default_output
-            first = self._outcome(self._submit(manifest, default, table, caller), deadline)
+            first = self._outcome(self._submit(manifest, default, table, sender), deadline)
             outcomes = {default: first}
             if first.values:
                 kinds = [kind for kind in EXPLANATIONS if kind in offered and kind != default]
-                submitted = [(k, self._submit(manifest, k, table, caller)) for k in kinds]
+                submitted = [(k, self._submit(manifest, k, table, sender)) for k in kinds]
                 outcomes |= {kind: self._outcome(job, deadline) for kind, job in submitted}
         return outcomes
 
     def _submit(
-        self, manifest: Manifest, output: OutputKind, table: bytes, caller: str
+        self, manifest: Manifest, output: OutputKind, table: bytes, sender: Sender
     ) -> Submitted:
         reference = f"{manifest.name}:{manifest.version}"
         options = SubmitOptions(model=reference, output=output, expires_in=KEPT_SECONDS)
-        sender = Sender(caller=caller, announced_bytes=len(table))
-        return self.submission.submit(options, Body(iter([table]), InputFormat.CSV), sender)
+        body = Body(iter([table]), InputFormat.CSV)
+        sent_by = Sender(owner=sender.owner, caller=sender.caller, announced_bytes=len(table))
+        return self.submission.submit(options, body, sent_by)
 
     def _outcome(self, submitted: Submitted, deadline: float) -> Outcome:
         seen = self._ended(submitted.job, deadline)

@@ -15,8 +15,8 @@ from shared.job_store.store import JobStore
 from shared.jobs import Job
 from shared.model_repository import ModelRepository
 
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""The second has nginx pass on every event at once, however it is set up."""
+HEADERS = {"X-Accel-Buffering": "no"}
+"""Has nginx pass on every event at once, however it is set up."""
 
 
 def make_blueprint(

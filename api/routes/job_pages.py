@@ -3,10 +3,12 @@
 from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 
+from api.auth import current_caller
 from api.pages.frame import is_fragment
 from api.pages.jobs import JobPages
 from api.query import JobListQuery, parse_query
-from api.submission import Sender, Submission
+from api.routes.jobs import current_request, sender
+from api.submission import Submission
 from shared.jobs import Job, JobStatus
 
 
@@ -19,7 +21,7 @@ def make_blueprint(pages: JobPages, submission: Submission) -> Blueprint:
     def list_jobs() -> str:
         # A form sends what was not chosen, too.
         given = MultiDict((name, value) for name, value in request.args.items(multi=True) if value)
-        page = pages.list(parse_query(JobListQuery, given))
+        page = pages.list(parse_query(JobListQuery, given), owner=current_caller().sees_jobs_of)
         template = "job_list_part.html" if is_fragment() else "job_list.html"
         return render_template(template, page=page, statuses=list(JobStatus))
 
@@ -35,8 +37,7 @@ def make_blueprint(pages: JobPages, submission: Submission) -> Blueprint:
 
     @routes.post("/<job_id>/retry")
     def retry(job_id: str) -> Response:
-        sender = Sender(caller=request.remote_addr or "")
-        job = submission.retry(job_id, None, sender).job
+        job = submission.retry(job_id, None, sender(current_request())).job
         return _see(job.id if isinstance(job, Job) else job.job_id)
 
     @routes.post("/<job_id>/delete")

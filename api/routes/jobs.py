@@ -3,8 +3,10 @@
 from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
+from api.auth import current_caller
 from api.drift_report import compared, drift_warnings
 from api.intake.bodies import Body, json_text, table_body
+from api.limits import current_allowance
 from api.query import (
     JobListQuery,
     NoQuery,
@@ -17,7 +19,7 @@ from api.specification import SubmitOptions
 from api.submission import Sender, Submission, Submitted
 from api.waiting import Wait, WaitingRoom
 from shared.job_store.ends import Seen
-from shared.job_store.store import JobFilter, JobStore
+from shared.job_store.store import JobStore
 from shared.jobs import Job
 from shared.model_repository import ModelRepository
 
@@ -57,7 +59,7 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
     @routes.get("/jobs")
     def list_jobs() -> Response:
         query = parse_query(JobListQuery, request.args)
-        wanted = JobFilter(status=query.status, model=query.model, after=query.after)
+        wanted = query.as_filter(owner=current_caller().sees_jobs_of)
         jobs, has_more = store.page(wanted, limit=query.limit)
         documents = [_document(job, repository) for job in jobs]
         return jsonify({"jobs": documents, "has_more": has_more})
@@ -106,15 +108,18 @@ def body_of(sent: Request, submission: Submission) -> Body:
     return table_body(sent.stream, sent.headers, limit_bytes=limit)
 
 
-def sender(sent: Request, wait: Wait) -> Sender:
-    """What the request says of who sends it."""
+def sender(sent: Request, wait: Wait | None = None) -> Sender:
+    """What the request says of who sends it, and waits."""
     headers = sent.headers
+    caller = current_caller()
     is_as_long_as_announced = "Content-Encoding" not in headers
     return Sender(
-        caller=sent.remote_addr or "",
+        owner=caller.id,
+        caller=caller.id or sent.remote_addr or "",
+        allowance=current_allowance(),
         idempotency_key=headers.get("Idempotency-Key"),
         announced_bytes=(sent.content_length or 0) if is_as_long_as_announced else 0,
-        channel=wait.channel,
+        channel=wait.channel if wait else "",
     )
 
 

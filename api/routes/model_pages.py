@@ -50,7 +50,7 @@ def make_blueprint(
         request.max_content_length = MAX_FORM_BYTES
         manifest = catalogue.serving.meant(reference)
         form = RowForm.of(manifest.signature, request.form)
-        outcomes = scorer.score(manifest, form.csv(), caller=request.remote_addr or "")
+        outcomes = scorer.score(manifest, form.csv(), sender(current_request()))
         errors = field_errors(outcomes)
         prediction = Prediction.of(outcomes, form.values)
         text = _page(reference, manifest, form.with_errors(errors), prediction)

@@ -2,6 +2,7 @@
 
 from flask import Blueprint, render_template
 
+from api.auth import current_caller
 from api.catalogue import BrokenModel, Catalogue
 from shared.errors import StoreError
 from shared.job_store.store import JobFilter, JobStore
@@ -29,7 +30,7 @@ def make_blueprint(catalogue: Catalogue, store: JobStore) -> Blueprint:
     def recent_jobs() -> list[Job] | None:
         """None while the store can't tell."""
         try:
-            return store.page(JobFilter(), limit=RECENT_JOBS)[0]
+            return store.page(JobFilter(owner=current_caller().sees_jobs_of), limit=RECENT_JOBS)[0]
         except StoreError:
             return None
 

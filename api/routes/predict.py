@@ -9,7 +9,7 @@ from api.routes.results import results_of
 from api.specification import PredictOptions
 from api.submission import Submission
 from api.waiting import WaitingRoom
-from shared.errors import JobUnfinishedError
+from shared.errors import JobStoppedError, JobUnfinishedError
 from shared.job_store.ends import Seen
 from shared.job_store.store import JobStore
 
@@ -43,11 +43,12 @@ def make_blueprint(submission: Submission, store: JobStore, waiting_room: Waitin
             return wait.answered(submitted.job, answer)
 
     def _predictions(seen: Seen, wanted: ResultFormat) -> Response:
-        """Raises JobUnfinishedError for a job with rows that have no outcome."""
+        """Raises JobStoppedError, JobUnfinishedError for a job with rows that have no outcome."""
         job = seen.job
         if job.pending or not job.total:
             reason = f" ({job.error_code}: {job.error_detail})" if job.error_code else ""
-            raise JobUnfinishedError(job.id, job.status, reason=reason)
+            error = JobStoppedError if job.was_stopped else JobUnfinishedError
+            raise error(job.id, job.status, reason=reason)
         texts = iter([seen.results]) if seen.results else store.results(job)
         headers = {"Content-Location": f"/jobs/{job.id}/results"}
         return results_of(job, texts, wanted, headers=headers)

@@ -19,8 +19,13 @@ SENT_AT_ONCE = 3
 """Pieces of an answer: what a small job has, with what stands before and behind its rows."""
 
 
-def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
-    """Routes over this store; who follows a job has a seat in this room."""
+def make_blueprint(
+    store: JobStore, waiting_room: WaitingRoom, *, guards_formulas: bool
+) -> Blueprint:
+    """Routes over this store; who follows a job has a seat in this room.
+
+    `guards_formulas`: whether they do so in a CSV where the request does not say.
+    """
     routes = Blueprint("results", __name__)
     parse_results_query = query_parser(ResultsQuery)
     parse_errors_query = query_parser(RowErrorsQuery)
@@ -43,15 +48,20 @@ def make_blueprint(store: JobStore, waiting_room: WaitingRoom) -> Blueprint:
 
     def file_of(job: Job, texts: Iterator[bytes], query: ResultsQuery) -> Response:
         wanted = _wanted_format(query)
-        return results_of(job, texts, wanted, headers=_as_file(job, "results", wanted))
+        headers = _as_file(job, "results", wanted)
+        return results_of(job, texts, wanted, headers=headers, guards_formulas=guards(query))
 
     @routes.get("/jobs/<job_id>/errors")
     def errors(job_id: str) -> Response:
         query = parse_errors_query(request.query_string)
         job = _ended(store.get(job_id))
         wanted = _wanted_format(query)
-        body = rendered(ERROR_LAYOUT, _begun(store.errors(job, query.rows)), wanted)
+        texts = _begun(store.errors(job, query.rows))
+        body = rendered(ERROR_LAYOUT, texts, wanted, guards_formulas=guards(query))
         return _stream(job, body, wanted, headers=_as_file(job, "errors", wanted))
+
+    def guards(query: RowErrorsQuery) -> bool:
+        return guards_formulas if query.guard_formulas is None else query.guard_formulas
 
     return routes
 
@@ -75,10 +85,15 @@ def _ended(job: Job) -> Job:
 
 
 def results_of(
-    job: Job, texts: Iterator[bytes], wanted: ResultFormat, *, headers: Mapping[str, str]
+    job: Job,
+    texts: Iterator[bytes],
+    wanted: ResultFormat,
+    *,
+    headers: Mapping[str, str],
+    guards_formulas: bool = False,
 ) -> Response:
     """Result lines in this format."""
-    body = rendered(Layout.of_results(job), texts, wanted)
+    body = rendered(Layout.of_results(job), texts, wanted, guards_formulas=guards_formulas)
     return _stream(job, body, wanted, headers=headers)
 
 

@@ -14,8 +14,6 @@ def make_blueprint(overviews: Overviews, *, max_waiting_rows: int) -> Blueprint:
     @routes.get("/status")
     def status() -> Response:
         parse_query(NoQuery, request.args)
-        response = jsonify(status_document(overviews.now(), max_waiting_rows=max_waiting_rows))
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return jsonify(status_document(overviews.now(), max_waiting_rows=max_waiting_rows))
 
     return routes

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,6 +10,8 @@ import redis
 
 from deploy.local.processes import MAX_SOCKET_PATH_BYTES
 from shared.errors import RowmillError
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.connection import connect
 from shared.settings import SOCKET_NAME, Settings
 
 
@@ -59,3 +61,21 @@ def check_redis(settings: Settings) -> None:
             f"Redis at {where} does not answer ({type(error).__name__}). Start it, mend "
             "ROWMILL_REDIS_URL, or unset that to use the embedded server."
         ) from error
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises StackError where callers need an API key and there is none; Redis has to run."""
+    if not settings.needs_keys:
+        return
+    with closing(connect(settings.redis_url)) as client:
+        has_live = ApiKeys(client).has_live()
+    if not has_live:
+        raise StackError(
+            f"Others reach {settings.reached_on or 'all addresses'}, so callers need an API key, "
+            "and there is none yet. Create one while the stack runs for this machine alone:\n"
+            "  make up\n"
+            "  .venv/bin/python -m api.keys create --name admin --scope admin\n"
+            "  make down\n"
+            "It is kept, and make up then works as you called it. Or set ROWMILL_AUTH=off, if all "
+            "who can reach it may do everything."
+        )

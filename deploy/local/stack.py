@@ -123,6 +123,7 @@ class Stack:
         if record.has_embedded_redis:
             self._processes.start("redis")
             self._wait(self._redis_problem, deadline, watched=("redis",))
+        preflight.check_keys(self._settings)
         for name in ("api", "worker"):
             self._processes.start(name)
         readiness, flower = f"{record.api_url}/readyz", f"{record.flower_url}/healthcheck"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
@@ -9,6 +10,7 @@ from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, T
 from redis.retry import Retry
 
 from shared.errors import StoreFullError, StoreUnavailableError
+from shared.job_store import keys
 
 RETRIES = 3
 """With the backoff below about half a second in all: a restart of Redis is noticed by callers, a
@@ -43,9 +45,26 @@ def connect(url: str) -> Redis:
     )
 
 
+def limit_storage(redis: Redis) -> dict[str, Any]:
+    """What the library `limits` is to know so that it counts over this client's connections. What
+    goes wrong it raises as its own StorageError."""
+    return {
+        "connection_pool": redis.connection_pool,
+        "key_prefix": keys.LIMITS,
+        "wrap_exceptions": True,
+    }
+
+
 def text(value: bytes | str) -> str:
     """An answer as text; the client's types leave open which of the two it is."""
     return value.decode() if isinstance(value, bytes) else value
+
+
+# Any: what the client's types make of it.
+def milliseconds(server_time: Any) -> int:
+    """Redis' TIME, (seconds, microseconds), as milliseconds."""
+    seconds, microseconds = server_time
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 @contextmanager

@@ -21,13 +21,14 @@ from shared.errors import (
     RowmillError,
     StoreError,
     StoreFullError,
+    TooManyJobsError,
     TooMuchQueuedError,
 )
 from shared.job_store import keys, records
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobSpec, JobTerms, Lane
+from shared.jobs import Job, JobSpec, JobTerms
 
 PROMISED_SHARE = 0.75
 """Share of Redis' `maxmemory` that may be in use and promised when a job is admitted. The rest is
@@ -129,7 +130,7 @@ class JobIntake:
         """Begin a job that is `receiving`; None, or what its idempotency key made before.
 
         A repeat after a lost answer changes nothing. A key whose body was never taken in whole is
-        free again. Raises TooMuchQueuedError, JobTooLargeError.
+        free again. Raises TooMuchQueuedError, TooManyJobsError, JobTooLargeError.
         """
         answer = self._scripts.run(
             "create_job",
@@ -147,13 +148,14 @@ class JobIntake:
 
     def submit_all(self, jobs: Sequence[NewJob]) -> GroupOutcome:
         """Take in whole jobs in one step. A repeat after a lost answer changes nothing."""
-        known: dict[tuple[int, Lane, str, str, str], int] = {}
+        known: dict[tuple[object, ...], int] = {}
         new_records: list[str | bytes | float] = []
         args: list[str | bytes | float] = []
         for job in jobs:
             terms, body = job.terms, job.body
             # Those of most jobs are alike, and each is sent once.
-            alike = (id(job.spec), terms.lane, terms.caller, terms.awaited_by, terms.callback_url)
+            who = (terms.owner, terms.caller, terms.most_in_flight)
+            alike = (id(job.spec), terms.lane, who, terms.awaited_by, terms.callback_url)
             if alike not in known:
                 known[alike] = len(known) + 1
                 record = self._new_record(job.spec, terms)
@@ -259,13 +261,15 @@ def _outcome(job_id: str, answer: Sequence[Any]) -> TakenIn | FirstRequest | Row
 
 
 def _first_request(answer: Sequence[Any]) -> FirstRequest | None:
-    """Raises TooMuchQueuedError, JobTooLargeError."""
+    """Raises TooMuchQueuedError, TooManyJobsError, JobTooLargeError."""
     outcome = answer[0].decode()
     if outcome == "busy":
         _, excess_rows, rate = answer
         raise TooMuchQueuedError(_seconds_until_drained(excess_rows, float(rate or 0)))
     if outcome == "never":
         raise JobTooLargeError(answer[1])
+    if outcome == "in flight":
+        raise TooManyJobsError(answer[1], retry_after_seconds=DEFAULT_RETRY_SECONDS)
     if outcome == "taken":
         return FirstRequest(job_id=answer[1].decode(), request=answer[2].decode())
     return None

@@ -1,4 +1,5 @@
-"""Every key Rowmill writes to Redis (Celery's own queue keys aside).
+"""Every key Rowmill writes to Redis, aside from Celery's own queue keys and `limits:…`, where the
+library of that name counts what API keys ask for.
 
 | key                   | type    | content                              | lifetime     | by      |
 |-----------------------|---------|--------------------------------------|--------------|---------|
@@ -23,11 +24,15 @@
 |                       |         | end to the callback; n → an attempt, |              |         |
 |                       |         | JSON; next_at_ms, state              |              |         |
 | job:{id}:tombstone    | string  | `expired` or `deleted`: what to say  | job and      | both    |
-|                       |         | when the record is gone              | after        |         |
+|                       |         | when the record is gone; then whose  | after        |         |
+|                       |         | it was, if anybody's                 |              |         |
 | job:{id}:progress     | channel | one message at each commit and when  | –            | both    |
 |                       |         | the job ends                         |              |         |
 | jobs                  | zset    | ids of jobs, all of score 0, so that | sweep        | both    |
 |                       |         | they sort by id, that is by time     |              |         |
+| jobs:{owner}          | zset    | the same of the jobs of one API key  | sweep        | both    |
+| in_flight:{owner}     | set     | jobs of one API key that have not    | end          | both    |
+|                       |         | ended                                |              |         |
 | unfinished            | zset    | job that has not ended → its lane    | end          | both    |
 |                       |         | and status, see `stages.py`          |              |         |
 | expiries              | zset    | job → when it expires (ms)           | sweep        | both    |
@@ -83,6 +88,9 @@
 |                       |         | as a shadow                          |              |         |
 | losses                | hash    | `name/version sha256` → processes    | stays        | workers |
 |                       |         | that died while they did             |              |         |
+| api_keys              | hash    | id → an API key, JSON                | stays        | API     |
+| session:{digest}      | string  | id of the key that a browser has     | 12 h         | API     |
+|                       |         | shown, digest of its secret; JSON    |              |         |
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
@@ -115,6 +123,9 @@ COMPARISONS = "comparisons"
 SHADOWING = "shadowing"
 SHADOW_LOSSES = "losses"
 LINGERING = "lingering"
+API_KEYS = "api_keys"
+LIMITS = "limits"
+"""What the keys of the library begin with; each lasts for two windows."""
 
 JOB_KEY_SUFFIXES = (
     "",
@@ -132,6 +143,8 @@ JOB_KEY_SUFFIXES = (
 FOR_SCRIPTS = {
     "JOB_KEY": "job:{%s}%s",
     "JOBS": JOBS,
+    "JOBS_OF": "jobs:%s",
+    "IN_FLIGHT": "in_flight:%s",
     "UNFINISHED": UNFINISHED,
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
@@ -155,6 +168,7 @@ FOR_SCRIPTS = {
     "SWEEP": SWEEP,
     "BACKLOG": BACKLOG,
     "COUNTERS": COUNTERS,
+    "API_KEYS": API_KEYS,
     "IDEMPOTENCY": "idempotency:%s",
 }
 """Names by which the scripts know the keys; `%s` stands for ids, lanes and callers."""
@@ -190,6 +204,15 @@ def returned(job_id: str) -> str:
 
 def progress(job_id: str) -> str:
     return _job_key(job_id, ":progress")
+
+
+def jobs(owner: str | None) -> str:
+    """Those of one API key, or all."""
+    return JOBS if owner is None else FOR_SCRIPTS["JOBS_OF"] % owner
+
+
+def session(digest: str) -> str:
+    return f"session:{digest}"
 
 
 def leases(worker: str) -> str:

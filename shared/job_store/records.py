@@ -5,10 +5,11 @@
 | spec                           | create_job, submit_jobs: what was asked for, as JSON |
 | terms                          | create_job, submit_jobs: retention, seconds without  |
 |                                | a change, lifetime of the tombstone, deadline, error |
-|                                | threshold, for the scripts                           |
+|                                | threshold, most jobs in flight, for the scripts      |
 | model, lane, caller            | create_job, submit_jobs                              |
 | payload_url                    | create_job: object store that the bytes of chunks    |
 |                                | are in, if not in Redis                              |
+| owner                          | create_job, submit_jobs: whose it is, if anybody's   |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |
@@ -58,7 +59,7 @@ def new_record(
     """Fields and values of the record of a job that begins, one after the other."""
     # In the order in which `_job.lua` reads them.
     lasting = [spec.retention_seconds, active_seconds, tombstone_seconds]
-    lasting += [spec.deadline_seconds or 0, spec.error_threshold]
+    lasting += [spec.deadline_seconds or 0, spec.error_threshold, terms.most_in_flight]
     fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
         "terms": " ".join(map(str, lasting)),
@@ -68,6 +69,8 @@ def new_record(
     }
     if spec.payload_url:
         fields["payload_url"] = spec.payload_url
+    if terms.owner:
+        fields["owner"] = terms.owner
     if terms.awaited_by:
         fields["awaited_by"] = terms.awaited_by
     if terms.callback_url:

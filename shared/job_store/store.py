@@ -24,7 +24,7 @@ from shared.errors import (
     StoreUnavailableError,
 )
 from shared.job_store import keys, records
-from shared.job_store.connection import text, translated_errors
+from shared.job_store.connection import milliseconds, text, translated_errors
 from shared.job_store.garbage import Garbage, Note
 from shared.job_store.scripts import Scripts
 from shared.jobs import Job, JobErrorCode, JobStatus
@@ -52,6 +52,8 @@ OUTAGE_SECONDS = 30.0
 class JobFilter:
     """Which jobs a list shows; `after` is the id of the last job of the page before."""
 
+    owner: str | None
+    """Id of the API key whose jobs they are; None for anybody's."""
     status: JobStatus | None = None
     model: str | None = None
     after: str | None = None
@@ -111,24 +113,34 @@ class JobStore:
             pipe.get(keys.tombstone(job_id))
             now, record, tombstone = pipe.execute()
         if record:
-            return records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
+            return records.parse_job(job_id, record, read_at_ms=milliseconds(now))
         raise _absence(job_id, tombstone)
+
+    def owner_of(self, job_id: str) -> str | None:
+        """Whose a job is, or was as long as that is known; empty for nobody's, None for no job."""
+        with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(keys.record(job_id), ["status", "owner"])
+            pipe.get(keys.tombstone(job_id))
+            (status, owner), tombstone = pipe.execute()
+        if status:
+            return text(owner or "")
+        return text(tombstone).partition(" ")[2] if tombstone else None
 
     def page(self, wanted: JobFilter, *, limit: int) -> tuple[list[Job], bool]:
         """Up to `limit` jobs, newest first, and whether there are more."""
         found: list[Job] = []
-        for job in self._newest_first(wanted.after):
+        for job in self._newest_first(wanted):
             if wanted.admits(job):
                 found.append(job)
             if len(found) > limit:
                 break
         return found[:limit], len(found) > limit
 
-    def _newest_first(self, after: str | None) -> Iterator[Job]:
-        bound = f"({after}" if after else "+"
+    def _newest_first(self, wanted: JobFilter) -> Iterator[Job]:
+        bound, name = f"({wanted.after}" if wanted.after else "+", keys.jobs(wanted.owner)
         while True:
             with translated_errors():
-                ids = self._redis.zrevrangebylex(keys.JOBS, bound, "-", start=0, num=LIST_BATCH)
+                ids = self._redis.zrevrangebylex(name, bound, "-", start=0, num=LIST_BATCH)
             if not ids:
                 return
             yield from self._get_many([text(job_id) for job_id in ids])
@@ -142,7 +154,7 @@ class JobStore:
                 pipe.hgetall(keys.record(job_id))
             now, *found = pipe.execute()
         return [
-            records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
+            records.parse_job(job_id, record, read_at_ms=milliseconds(now))
             for job_id, record in zip(job_ids, found, strict=True)
             if record
         ]
@@ -161,7 +173,7 @@ class JobStore:
             now, record, first = pipe.execute()
         if not record:
             return self.get(job_id), iter(())
-        job = records.parse_job(job_id, record, read_at_ms=_milliseconds(now))
+        job = records.parse_job(job_id, record, read_at_ms=milliseconds(now))
         if job.has_ended and job.chunks_total == 1 and not job.spec.payload_url:
             texts, _ = without_first([first] if first else [], rows.offset)
             return job, limited(iter(texts), rows.limit)
@@ -264,7 +276,8 @@ class JobStore:
 
 def _absence(job_id: str, tombstone: bytes | None) -> JobError:
     """Why there is no such job."""
-    return JobGoneError(job_id, tombstone.decode()) if tombstone else JobNotFoundError(job_id)
+    reason = text(tombstone or "").partition(" ")[0]
+    return JobGoneError(job_id, reason) if tombstone else JobNotFoundError(job_id)
 
 
 # Any: a PubSub, which has no types.
@@ -280,9 +293,3 @@ def _listen(subscription: Any, channel: str) -> None:
             # One look is enough for all that happened until now.
             while subscription.get_message():
                 pass
-
-
-def _milliseconds(server_time: Any) -> int:
-    """Redis' TIME, (seconds, microseconds), as milliseconds."""
-    seconds, microseconds = server_time
-    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -7,7 +7,7 @@ from redis import Redis
 
 PERMANENT_FAMILIES = {
     # Bounded by themselves: see shared/job_store/keys.py.
-    "workers", "speeds", "counters", "backlog", "sweep", "models", "serving", "usage",
+    "workers", "speeds", "counters", "backlog", "sweep", "models", "serving", "usage", "api_keys",
     # Until objects of deleted jobs have been looked for twice.
     "garbage",
     # Celery's.
@@ -18,9 +18,9 @@ PERMANENT_FAMILIES = {
 BINDINGS = "_kombu.binding"
 """How keys begin in which Celery keeps its queues: one for each, whatever is in it."""
 
-PASSING = re.compile(r"tombstone|idempotency|^work:|^opened:|^callbacks")
-"""Keys of deleted jobs, lines of callbacks, queues and reports of dead workers: may stay for a
-while, and must have a time to live."""
+PASSING = re.compile(r"tombstone|idempotency|^work:|^opened:|^callbacks|^session:")
+"""Keys of deleted jobs, lines of callbacks, sessions, queues and reports of dead workers: may stay
+for a while, and must have a time to live."""
 
 BYTES_PER_DELETED_JOB = 1_000
 """For its tombstone and its idempotency key, with the overhead of a key."""

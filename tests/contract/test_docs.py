@@ -267,7 +267,7 @@ def error_classes(base: type[errors.RowmillError] = errors.RowmillError) -> Iter
 def test_every_error_code_is_in_the_reference_with_its_status() -> None:
     documented = {row[0].strip("`"): row[1] for row in documents.rows(ERRORS, "Problems")}
     never_sent = {"publish_failed", "model_load_failed", "model_example_failed", "job_ended"}
-    never_sent |= {"shadow_given_up"}
+    never_sent |= {"shadow_given_up", "key_not_found", "no_api_key"}
     statuses = {cls.code: problems.status_of(cls.__new__(cls)).value for cls in error_classes()}
 
     assert never_sent <= statuses.keys()
@@ -303,9 +303,11 @@ def test_every_field_of_the_job_object_is_in_the_reference() -> None:
 def test_every_redis_key_is_on_the_architecture_page() -> None:
     parts = {"READY": ("{lane}",), "READY_JOBS": ("{lane}", "{caller}"), "LEASES": ("{worker}",),
              "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
-             "CALLBACKS_OF": ("{host}",), "IDEMPOTENCY": ("{key}",)}  # fmt: skip
+             "CALLBACKS_OF": ("{host}",), "JOBS_OF": ("{owner}",), "IN_FLIGHT": ("{owner}",),
+             "IDEMPOTENCY": ("{key}",)}  # fmt: skip
     known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
     known |= {keys.ends("{api}"), keys.opened("{worker}"), keys.SERVING, keys.COMPARISONS}
+    known |= {keys.session("{digest}")}
     known |= {
         key % parts.get(name, ()) for name, key in keys.FOR_SCRIPTS.items() if name != "JOB_KEY"
     }
@@ -315,7 +317,7 @@ def test_every_redis_key_is_on_the_architecture_page() -> None:
 
 def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
     legend = set(
-        re.findall(r"^\| ([a-z]+(?::\S+(?: \w+})?)?) +\|", keys.__doc__ or "", re.MULTILINE)
+        re.findall(r"^\| ([a-z_]+(?::\S+(?: \w+})?)?) +\|", keys.__doc__ or "", re.MULTILINE)
     )
 
     assert legend - {"key"} == set(documents.names(REDIS_KEYS, "What lies in Redis"))

@@ -18,6 +18,8 @@ NEVER_ANSWERS = {
     errors.ModelLoadError,
     errors.ExampleError,
     errors.ShadowGivenUpError,
+    errors.KeyNotFoundError,
+    errors.NoApiKeyError,
 }
 """Raised where no caller waits: while a cancelled job's body arrives, on publishing, in workers."""
 

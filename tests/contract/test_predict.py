@@ -253,7 +253,7 @@ def test_a_job_that_somebody_ends_has_no_predictions(api: Api, slow: str, how: s
         answer = waiting.result(timeout=60)
 
     if how == "cancel":
-        assert_problem(answer, 500, "job_unfinished", job["id"], "cancelled", f"/jobs/{job['id']}")
+        assert_problem(answer, 409, "job_stopped", job["id"], "cancelled", f"/jobs/{job['id']}")
     else:
         assert_problem(answer, 410, "job_gone", job["id"])
 
@@ -261,7 +261,7 @@ def test_a_job_that_somebody_ends_has_no_predictions(api: Api, slow: str, how: s
 def test_a_job_that_misses_its_deadline_has_no_predictions(api: Api, slow: str) -> None:
     answer = api.predict("x\n" + "3\n" * 20_000, model=slow, deadline="1")
 
-    assert_problem(answer, 500, "job_unfinished", "failed", "deadline_exceeded")
+    assert_problem(answer, 409, "job_stopped", "failed", "deadline_exceeded")
 
 
 REFUSED: dict[str, dict[str, Any]] = {

@@ -371,3 +371,21 @@ def test_a_missing_boolean_costs_no_neighbour_its_prediction(api: Api, models_di
     expected = estimator.predict(pd.DataFrame({"x": [1.0, 2, 3], "flag": [1.0, np.nan, 0.0]}))
     assert job["status"] == "succeeded"
     assert [line["prediction"] for line in records(api, job)] == pytest.approx(expected)
+
+
+def test_a_csv_for_a_spreadsheet_holds_no_formula(api: Api) -> None:
+    job = api.submit('name,x\n=1+1,6\n"@a,b",-7\n-5,8\n+x,six\n', model="line", join="input").json()
+    results, errors = job["urls"]["results"], job["urls"]["errors"]
+
+    plain = api.get(results).text
+    guarded = api.get(results + "?guard_formulas=true").text
+    as_json = api.get(results + "?format=json&guard_formulas=true").json()
+
+    assert next(csv.DictReader(io.StringIO(plain)))["name"] == "=1+1"
+    assert [row["name"] for row in csv.DictReader(io.StringIO(guarded))] == [
+        "'=1+1", "'@a,b", "-5", "'+x"
+    ]  # fmt: skip
+    assert [row["x"] for row in csv.DictReader(io.StringIO(guarded))] == ["6", "-7", "8", "six"]
+    assert as_json[0]["name"] == "=1+1"
+    assert api.get(errors + "?guard_formulas=true").text == api.get(errors).text
+    assert api.get(results + "?guard_formulas=maybe").json()["code"] == "invalid_parameter"

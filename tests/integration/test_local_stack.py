@@ -122,3 +122,19 @@ def test_a_port_in_use_is_named_before_anything_starts(
     assert refused.returncode != 0
     assert "ROWMILL_PORT" in refused.stdout + refused.stderr
     assert processes_of(run_dir) == []
+
+
+def test_where_others_reach_it_and_nobody_has_a_key_it_is_said_what_to_do(
+    env: dict[str, str], run_directory: Path
+) -> None:
+    run_dir = run_directory / "wide"
+    ports = {f"ROWMILL_{name}PORT": str(free_port()) for name in ("", "FLOWER_")}
+    # Told to be reached from elsewhere, and not bound there: this is a test.
+    own = {"ROWMILL_PUBLISHED_HOST": "0.0.0.0", "ROWMILL_RUN_DIR": str(run_dir)}
+
+    refused = stack("up", env | ports | own)
+
+    assert refused.returncode != 0
+    assert "api.keys create" in refused.stderr
+    assert "ROWMILL_AUTH=off" in refused.stderr
+    assert processes_of(run_dir) == []

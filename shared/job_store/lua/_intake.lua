@@ -27,7 +27,8 @@ local function refusal(rows, bytes, most_rows, share)
 end
 
 -- Make the record of the open job from pairs of field and value, in this status. Returns nil, or why
--- not: a refusal; {'taken', job, fingerprint} for an idempotency key that made a job before.
+-- not: a refusal; {'taken', job, fingerprint} for an idempotency key that made a job before;
+-- {'in flight', most} where its owner has too many jobs that have not ended.
 local function create(status, idempotency_key, request, rows, bytes, most_rows, share, ...)
   local idempotency = idempotency_key ~= '' and string.format(IDEMPOTENCY, idempotency_key)
   if idempotency then
@@ -38,13 +39,21 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   if refused then return refused end
   IS_LOADED = true
   set('status', status, 'created_at_ms', string.format('%d', NOW), ...)
-  call('SET', TOMBSTONE, 'expired')
+  if not take_off() then
+    local most = term('most_in_flight')
+    STAGES[ID] = nil
+    forget_record()
+    return {'in flight', most}
+  end
+  call('SET', TOMBSTONE, with_owner('expired'))
   if idempotency then
     set('idempotency_key', idempotency_key)
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
   if get('payload_url') then call('HSET', PAYLOADS, ID, get('payload_url')) end
+  local owner = get('owner')
+  if owner then call('ZADD', string.format(JOBS_OF, owner), 0, ID) end
   local deadline = term('deadline_seconds')
   if deadline > 0 then call('ZADD', DEADLINES, NOW + deadline * 1000, ID) end
   OWED_BY[ID] = {rows = 0, bytes = 0}

@@ -101,13 +101,13 @@ end
 -- One of the numbers that never change, which one field holds.
 local function term(name)
   if not TERMS then
-    local retention, active, tombstone, deadline, threshold =
-      string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+)$')
+    local retention, active, tombstone, deadline, threshold, most =
+      string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+) ?(%d*)$')
     -- What another version has written is kept for a day.
     TERMS = {
       retention_seconds = tonumber(retention or 86400), active_seconds = tonumber(active or 86400),
       tombstone_seconds = tonumber(tombstone or 86400), deadline_seconds = tonumber(deadline or 0),
-      error_threshold = tonumber(threshold or -1),
+      error_threshold = tonumber(threshold or -1), most_in_flight = tonumber(most) or 0,
     }
   end
   return TERMS[name]
@@ -368,6 +368,21 @@ local function settle()
   end
 end
 
+-- Count the open job among those of its owner that have not ended. Returns false, and changes nothing,
+-- if there are as many as there may be.
+local function take_off()
+  local owner, most = get('owner'), term('most_in_flight')
+  if not owner then return true end
+  local in_flight = string.format(IN_FLIGHT, owner)
+  if most > 0 and call('SCARD', in_flight) >= most then return false end
+  call('SADD', in_flight, ID)
+  return true
+end
+
+local function land(owner)
+  if owner then call('SREM', string.format(IN_FLIGHT, owner), ID) end
+end
+
 -- End the job: called once per job, since an ended job is closed to every script.
 local function finish(status, code, detail)
   set('status', status, 'finished_at_ms', string.format('%d', NOW))
@@ -379,6 +394,7 @@ local function finish(status, code, detail)
   if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end
   owe_nothing()
+  land(get('owner'))
   if number('failed') > 0 then keep(CHUNKS, RESULTS, ERRORS, REJECTS) else keep(CHUNKS, RESULTS) end
   call('PUBLISH', PROGRESS, status)
   tell_end()
@@ -400,11 +416,24 @@ local function finish_if_complete()
   return true
 end
 
+-- What a tombstone says, and whose job it was: that outlives the record.
+local function with_owner(word)
+  local owner = get('owner')
+  return owner and word .. ' ' .. owner or word
+end
+
 -- Forget all that is kept about the job outside of its own keys.
 local function forget()
   owe_nothing()
   STAGES[ID] = false
   call('ZREM', JOBS, ID)
+  -- Where nobody has swept until the tombstone, too, was gone, it may be anybody's.
+  local tombstone = call('GET', TOMBSTONE)
+  local owners = tombstone and {string.match(tombstone, ' (.+)$')} or call('HKEYS', API_KEYS)
+  for _, owner in ipairs(owners) do
+    call('ZREM', string.format(JOBS_OF, owner), ID)
+    land(owner)
+  end
   call('ZREM', EXPIRIES, ID)
   call('ZREM', DEADLINES, ID)
   call('ZREM', UPLOADS, ID)

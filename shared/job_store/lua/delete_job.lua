@@ -5,12 +5,13 @@ open(ARGV[1])
 if call('EXISTS', RECORD) == 0 then return false end
 local seconds = term('tombstone_seconds')
 local has_ended, idempotency = closed() == 'ended', get('idempotency_key')
+local tombstone = with_owner('deleted')
 if not has_ended then
   call('PUBLISH', PROGRESS, 'deleted')
   tell()
 end
 local note = free_all()
-call('SET', TOMBSTONE, 'deleted', 'EX', seconds)
+call('SET', TOMBSTONE, tombstone, 'EX', seconds)
 -- The key is kept as long as the tombstone that says what became of its job.
 if idempotency then call('EXPIRE', string.format(IDEMPOTENCY, idempotency), seconds) end
 forget()

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from shared.api_keys import NewKey, Scope
 from shared.chunks import RejectedRows
 from shared.job_store import keys
+from shared.job_store.api_keys import ApiKeys
 from shared.job_store.deliveries import Attempt, Deliveries
 from shared.job_store.model_reports import Comparison, ModelReports, VersionReport
+from shared.job_store.sessions import Sessions
 from shared.jobs import JobErrorCode, JobTerms, Lane, new_job_id
 from shared.suspicion import LossReason, Rows
 from tests.factories import make_result, make_spec
@@ -42,7 +45,11 @@ def told_of(steps: JobSteps) -> str:
 
 def open_jobs(steps: JobSteps) -> list[str]:
     with_key = new_job_id()
-    terms = JobTerms(caller="me", lane=Lane.SMALL, idempotency_key="k", expected_bytes=1000)
+    key, _ = ApiKeys(steps.redis).create(NewKey(name="ci", scopes=[Scope.SUBMIT]))
+    Sessions(steps.redis).begin(key)
+    terms = JobTerms(
+        owner=key.id, caller="me", lane=Lane.SMALL, idempotency_key="k", expected_bytes=1000
+    )
     steps.intake.create(with_key, make_spec(deadline_seconds=50), terms)
     running = steps.submit(lane=Lane.SMALL, chunks=4, caller="you")
     steps.leases.give_back(steps.leased(1), reason=LossReason.DIED)

@@ -93,5 +93,5 @@ def test_they_are_told_with_the_end_and_listed(steps: JobSteps, redis: Redis) ->
             steps.leases.commit(lease, make_result(feature_counts=SOME))
             told = hearing.wait(timeout_seconds=30).job
 
-    ((listed,), _) = steps.store.page(JobFilter(), limit=1)
+    ((listed,), _) = steps.store.page(JobFilter(owner=None), limit=1)
     assert told.feature_counts == listed.feature_counts == counted(steps, job_id) == SOME

@@ -38,10 +38,13 @@ def general(key: str) -> str:
     key = re.sub(r"^ready:(small|bulk):.*$", "ready:{lane}:{caller}", key)
     key = re.sub(r"^ready:(small|bulk)$", "ready:{lane}", key)
     key = re.sub(r"^(job:\{id\}:input):\d+$", r"\1:{n}", key)
+    key = re.sub(r"^jobs:.*$", "jobs:{owner}", key)
+    key = re.sub(r"^in_flight:.*$", "in_flight:{owner}", key)
     key = re.sub(r"^callbacks:.*$", "callbacks:{host}", key)
     key = re.sub(r"^leases:.*$", "leases:{worker}", key)
     key = re.sub(r"^opened:.*$", "opened:{worker}", key)
     key = re.sub(r"^bell:.*$", "bell:{worker process}", key)
+    key = re.sub(r"^session:.*$", "session:{digest}", key)
     key = re.sub(r"^woken:.*$", "woken:{lane}", key)
     return re.sub(r"^idempotency:.*$", "idempotency:{key}", key)
 

@@ -110,9 +110,9 @@ def test_jobs_are_listed_newest_first_page_by_page(steps: JobSteps) -> None:
     created = [create_at(steps, at) for at in (3, 1, 2, 5, 4)]
     newest_first = sorted(created, reverse=True)
 
-    first = steps.store.page(JobFilter(), limit=2)
-    second = steps.store.page(JobFilter(after=ids(first)[-1]), limit=2)
-    third = steps.store.page(JobFilter(after=ids(second)[-1]), limit=2)
+    first = steps.store.page(JobFilter(owner=None), limit=2)
+    second = steps.store.page(JobFilter(owner=None, after=ids(first)[-1]), limit=2)
+    third = steps.store.page(JobFilter(owner=None, after=ids(second)[-1]), limit=2)
 
     assert ids(first) + ids(second) + ids(third) == newest_first
     assert [has_more for _, has_more in (first, second, third)] == [True, True, False]
@@ -123,7 +123,9 @@ def test_a_list_shows_only_what_was_asked_for(steps: JobSteps) -> None:
     for at, name in enumerate(("line", "echo"), start=2):
         steps.store.cancel(create_at(steps, at, model_name=name))
 
-    found = steps.store.page(JobFilter(status=JobStatus.RECEIVING, model="line"), limit=1)
+    found = steps.store.page(
+        JobFilter(owner=None, status=JobStatus.RECEIVING, model="line"), limit=1
+    )
 
     assert (ids(found), found[1]) == ([wanted], False)
 
@@ -136,21 +138,21 @@ def test_a_filter_finds_jobs_behind_many_others(
     for at in range(3, 10):
         create_at(steps, at)
 
-    assert ids(steps.store.page(JobFilter(model="line"), limit=9)) == wanted[::-1]
+    assert ids(steps.store.page(JobFilter(owner=None, model="line"), limit=9)) == wanted[::-1]
 
 
 def test_a_page_goes_on_after_a_job_that_is_gone(steps: JobSteps) -> None:
     created = [create_at(steps, at) for at in (1, 2, 3)]
     steps.store.delete(created[1])
 
-    assert ids(steps.store.page(JobFilter(after=created[1]), limit=9)) == [created[0]]
+    assert ids(steps.store.page(JobFilter(owner=None, after=created[1]), limit=9)) == [created[0]]
 
 
 def test_an_expired_job_is_passed_over_before_the_sweep_has_come(steps: JobSteps) -> None:
     created = [create_at(steps, at) for at in (1, 2, 3)]
     steps.expire(created[1])
 
-    assert ids(steps.store.page(JobFilter(), limit=9)) == [created[2], created[0]]
+    assert ids(steps.store.page(JobFilter(owner=None), limit=9)) == [created[2], created[0]]
 
 
 # --- a server out of reach
@@ -183,7 +185,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: store.get("job_1"),
         lambda: store.cancel("job_1"),
         lambda: store.delete("job_1"),
-        lambda: store.page(JobFilter(), limit=1),
+        lambda: store.page(JobFilter(owner=None), limit=1),
         lambda: list(store.results(steps.store.get(lease.job_id))),
         lambda: list(store.follow("job_1")),
         lambda: store.await_end("job_1", "ends:1"),

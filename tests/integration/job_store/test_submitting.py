@@ -16,7 +16,7 @@ from tests.factories import PREDICTION, make_body, make_intake, make_plan, make_
 from tests.job_steps import JobSteps, submit_alone, submit_whole
 
 MIB = 1024**2
-ANY = JobFilter()
+ANY = JobFilter(owner=None)
 RESULT_COLUMNS = (
     OutputColumn(name="row", dtype=Dtype.INT),
     *PREDICTION,

@@ -202,7 +202,7 @@ def test_nothing_is_left_in_the_server_when_all_jobs_have_expired(steps: JobStep
         steps.redis.zadd(keys.GARBAGE, {note: 1})
     Garbage(steps.redis).work_off()
 
-    kept = [b"backlog", b"comparisons", b"counters", b"losses", b"serving", b"usage"]
+    kept = [b"api_keys", b"backlog", b"comparisons", b"counters", b"losses", b"serving", b"usage"]
     assert sorted(steps.redis.keys()) == kept
     assert steps.backlog() == {"rows": 0, "bytes": 0}
     assert set(steps.redis.hkeys(keys.BACKLOG)) == {

@@ -347,3 +347,16 @@ def test_row_errors_come_as_json(run, server):
 
     assert run("errors", "job_1", "--json").stdout == "[]"
     assert server.requests[0].headers["Accept"] == "application/json"
+
+
+def test_downloads_for_a_spreadsheet_ask_the_server_to_guard_them(run, ends_as, server):
+    ends_as("succeeded", succeeded=10)
+    server.say("GET", "/jobs/job_1/errors", body=b"row,line,column,code,message\n")
+
+    run("results", "job_1", "--guard-formulas")
+    run("errors", "job_1", "--guard-formulas")
+    run("results", "job_1")
+
+    targets = [request.target for request in server.requests]
+    asked = [target for target in targets if "results" in target or "errors" in target]
+    assert ["guard_formulas=true" in target for target in asked] == [True, True, False]

@@ -3,7 +3,14 @@
 import pytest
 
 from rowmill.client import Client
-from rowmill.errors import InvalidApiKeyError, InvalidUrlError, RowmillError
+from rowmill.errors import (
+    ForbiddenError,
+    InvalidApiKeyError,
+    InvalidUrlError,
+    RowmillError,
+    UnauthorizedError,
+    UnexpectedAnswerError,
+)
 
 KEY = "rm_secret-1"
 
@@ -81,3 +88,48 @@ def test_an_odd_url_is_shown_without_its_password():
         Client("http://me:word@host?x=1")
 
     assert "word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, UnauthorizedError), (403, ForbiddenError)])
+def test_a_key_that_is_refused_is_not_sent_again(server, job_document, status, error):
+    problem = {"code": "invalid_api_key", "detail": "The API key is not known here."}
+    server.say("POST", "/jobs", status=status, json_body=problem)
+    server.say("GET", "/jobs/job_1", status=status, json_body=problem)
+
+    with Client(server.url, KEY) as client:
+        with pytest.raises(error) as caught:
+            client.submit(b"a\n1\n")
+        with pytest.raises(error):
+            client.wait("job_1")
+
+    assert caught.value.status == status
+    assert caught.value.code == "invalid_api_key"
+    assert len(server.requests) == 2
+
+
+def test_who_sends_no_key_is_told_how_to(client, server):
+    detail = "This takes an API key; send it as 'Authorization: Bearer rowmill_…'."
+    server.say("GET", "/models", status=401, json_body={"code": "unauthorized", "detail": detail})
+
+    with pytest.raises(UnauthorizedError, match="set ROWMILL_API_KEY, or give Client an api_key"):
+        client.models()
+
+
+def test_no_redirect_takes_the_key_to_another_host(server, job_document):
+    other = f"http://localhost:{server.server_port}/elsewhere"
+    server.say("GET", "/models", status=307, headers={"Location": other})
+    server.say("POST", "/jobs", status=308, headers={"Location": other})
+    server.say("GET", "/jobs/job_1/results", status=302, headers={"Location": other})
+
+    with Client(server.url, KEY) as client:
+        for call in (
+            client.models,
+            lambda: client.submit(b"a\n1\n"),
+            lambda: client.results("job_1"),
+        ):
+            with pytest.raises(UnexpectedAnswerError):
+                call()
+
+    assert {request.target for request in server.requests} == {
+        "/models", "/jobs", "/jobs/job_1/results"
+    }  # fmt: skip

@@ -5,7 +5,7 @@ import base64
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import Settings
+from shared.settings import Auth, Settings
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(64))).decode()
@@ -53,3 +53,22 @@ def test_a_payload_url_holds_no_credentials() -> None:
         Settings(payload_url="s3://key:hidden@bucket/prefix")
 
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])
+def test_on_loopback_no_keys_are_needed(host: str) -> None:
+    assert not Settings(host=host).needs_keys
+    assert not Settings(host="0.0.0.0", published_host=host).needs_keys
+    assert Settings(host=host, published_host="0.0.0.0").needs_keys
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.example"])
+def test_elsewhere_keys_are_needed_unless_told_so(host: str) -> None:
+    assert Settings(host=host).needs_keys
+    assert not Settings(host=host, auth=Auth.OFF).needs_keys
+    assert Settings(auth=Auth.REQUIRED).needs_keys
+
+
+def test_a_word_that_is_no_way_to_ask_for_keys_is_refused() -> None:
+    with pytest.raises(ValidationError, match="auth"):
+        Settings(auth="on")  # type: ignore[arg-type]

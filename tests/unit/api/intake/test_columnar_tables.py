@@ -59,7 +59,7 @@ SOUND = [
 
 def damaged(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """Bodies with a few wrong bytes, most of them where the metadata are."""
-    chance = random.Random(seed)  # noqa: S311 – no secret
+    chance = random.Random(seed)
     for _ in range(count):
         input_format, body = chance.choice(SOUND)
         wrong = bytearray(body)

@@ -1,0 +1,216 @@
+"""Who calls: found out before any view, by the key that is sent with the request, or by the session
+of a browser that has shown one.
+
+A request is let through if its key is live and has the scopes that `access.py` asks for, and if the
+job it is about, if any, belongs to that key. Another key's job is answered as one that never was.
+"""
+
+import errno
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, Request, Response, request
+
+from api import cookies
+from api.access import Access, access_to
+from api.deferral import CARRIED
+from api.known_keys import RECENT_SECONDS, KnownKeys
+from shared.api_keys import ApiKey, KeyLimits, Scope, Token
+from shared.errors import (
+    AccessError,
+    InsufficientScopeError,
+    InvalidApiKeyError,
+    JobNotFoundError,
+    NoApiKeyError,
+    StoreError,
+    StoreUnavailableError,
+    UnauthorizedError,
+)
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.sessions import Sessions
+from shared.job_store.store import JobStore
+from shared.settings import Settings
+
+CALLER = "caller"
+"""Name of the caller among what a request carries along while it waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who sends a request."""
+
+    id: str
+    """Of the key, to which the jobs belong that are made; empty where keys are not needed."""
+    name: str
+    scopes: Collection[Scope]
+    limits: KeyLimits = field(default_factory=KeyLimits)
+
+    @property
+    def is_admin(self) -> bool:
+        return Scope.ADMIN in self.scopes
+
+    @property
+    def sees_jobs_of(self) -> str | None:
+        """Whose jobs are shown; None for everybody's."""
+        return None if self.is_admin else self.id
+
+    def has(self, scope: Scope) -> bool:
+        return self.is_admin or scope in self.scopes
+
+
+ANYBODY = Caller(id="", name="", scopes=frozenset(Scope))
+"""The only caller there is where keys are not needed."""
+
+NOBODY = Caller(id="", name="", scopes=())
+"""Who has not said who they are, or was not let in."""
+
+
+def current_caller() -> Caller:
+    """Who sends the request that is being answered."""
+    caller = request.environ.get(CARRIED, {}).get(CALLER, NOBODY)
+    assert isinstance(caller, Caller)  # noqa: S101 – only this module writes it
+    return caller
+
+
+def set_caller(sent: Request, caller: Caller) -> None:
+    """Say who sends a request."""
+    sent.environ.setdefault(CARRIED, {})[CALLER] = caller
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Lets requests in, or not."""
+
+    keys: KnownKeys
+    sessions: Sessions
+    store: JobStore
+    needs_keys: bool
+
+    def admit(self) -> None:
+        """Called before any view; afterwards `current_caller` is known.
+
+        Raises UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, JobNotFoundError,
+        StoreUnavailableError.
+        """
+        if request.url_rule is None:  # there is no such route, and Flask says so
+            return
+        access = access_to(request.method, request.url_rule.rule)
+        if not self.needs_keys:
+            set_caller(request, ANYBODY)
+        elif not access.is_open:
+            caller = self.caller()
+            set_caller(request, caller)
+            _check_scopes(caller, access)
+            if job_id := (request.view_args or {}).get("job_id"):
+                self._check_owner(caller, job_id)
+
+    def watch(self, response: Response) -> Response:
+        """Called with every answer: one that is streamed ends when its caller's key does."""
+        caller = current_caller()
+        if caller.id and response.is_streamed:
+            response.response = self._while_live(caller.id, response.response)
+        return response
+
+    # Any: bytes or texts, as the answer has them.
+    def _while_live(self, key_id: str, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Raises ConnectionResetError when the key opens nothing any more, by which the server
+        closes its side and doesn't say that this was all."""
+        looked_at = time.monotonic()
+        for piece in pieces:
+            if time.monotonic() - looked_at > RECENT_SECONDS:
+                looked_at = time.monotonic()
+                try:
+                    self.keys.named(key_id)
+                except StoreUnavailableError:
+                    pass  # nobody can tell just now; the stream knows for how long to bear it
+                except InvalidApiKeyError as error:
+                    raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+            yield piece
+
+    def caller(self) -> Caller:
+        """Who sends this request, by what it brings. Raises UnauthorizedError,
+        InvalidApiKeyError."""
+        authorization = request.authorization
+        if authorization is None and (session_token := cookies.session_token(request)):
+            return self._signed_in(session_token)
+        if authorization is None or authorization.type != "bearer":
+            raise UnauthorizedError
+        token = Token.parse(authorization.token or "")
+        if token is None:
+            raise InvalidApiKeyError
+        return caller_by(self.keys.of(token))
+
+    def _signed_in(self, session_token: str) -> Caller:
+        """Who has begun this session. Raises UnauthorizedError, InvalidApiKeyError."""
+        session = self.sessions.find(session_token)
+        if session is None:
+            raise UnauthorizedError
+        key = self.keys.named(session.key_id)
+        # It ends with the secret that was shown: that one may have got into other hands.
+        if not session.is_by(key):
+            raise UnauthorizedError
+        return caller_by(key)
+
+    def visitor(self) -> Caller | None:
+        """Whose name a page shows as signed in; None where keys are not needed, too."""
+        if not self.needs_keys:
+            return None
+        caller = current_caller()
+        if caller is NOBODY:
+            # The route takes no key, or somebody else's problem is told.
+            with suppress(AccessError, StoreError):
+                return self.caller()
+            return None
+        return caller
+
+    def sign_in(self, token: str) -> str:
+        """The token of a new session of who has this one of an API key. Raises
+        InvalidApiKeyError."""
+        parsed = Token.parse(token)
+        if parsed is None:
+            raise InvalidApiKeyError
+        key = self.keys.of(parsed)
+        set_caller(request, caller_by(key))
+        return self.sessions.begin(key)
+
+    def sign_out(self) -> None:
+        """End the session of the browser that sends this request, if it has one."""
+        if session_token := cookies.session_token(request):
+            if visitor := self.visitor():
+                set_caller(request, visitor)
+            self.sessions.end(session_token)
+
+    def _check_owner(self, caller: Caller, job_id: str) -> None:
+        """Raises JobNotFoundError, for another's job as for none."""
+        if caller.sees_jobs_of is not None and self.store.owner_of(job_id) != caller.id:
+            raise JobNotFoundError(job_id)
+
+
+def caller_by(key: ApiKey) -> Caller:
+    """Who calls with this key."""
+    return Caller(id=key.id, name=key.name, scopes=key.scopes, limits=key.limits)
+
+
+def _check_scopes(caller: Caller, access: Access) -> None:
+    for scope in access.scopes:
+        if not caller.has(scope):
+            raise InsufficientScopeError(scope)
+
+
+def install(app: Flask, guard: Guard) -> None:
+    """Have `guard` look at every request of `app`, and at its answer. Templates know by `visitor()`
+    who sends it."""
+    app.before_request(guard.admit)
+    app.jinja_env.globals["visitor"] = guard.visitor
+    app.jinja_env.globals["needs_keys"] = guard.needs_keys
+    if guard.needs_keys:
+        app.after_request(guard.watch)
+
+
+def check_keys(settings: Settings, keys: ApiKeys) -> None:
+    """Raises NoApiKeyError where callers need a key and there is none."""
+    if settings.needs_keys and not keys.has_live():
+        raise NoApiKeyError(settings.reached_on)
