@@ -53,7 +53,9 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.AliasError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.PayloadLostError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.PayloadStoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreFullError: HTTPStatus.TOO_MANY_REQUESTS,
 }
 """The status of an error is that of its nearest class in this table."""

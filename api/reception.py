@@ -127,7 +127,13 @@ class OpenJob:
         plan, data = chunk
         result_bytes = self.spec.result_bytes(plan.rows, input_bytes=len(data))
         for pause in (*PAUSES_SECONDS, None):
-            appended = self.intake.append_chunk(self.id, plan, data, result_bytes=result_bytes)
+            appended = self.intake.append_chunk(
+                self.id,
+                plan,
+                data,
+                result_bytes=result_bytes,
+                payload_url=self.spec.payload_url,
+            )
             if appended is not Appended.NO_ROOM:
                 return appended
             if pause is not None:

@@ -7,7 +7,7 @@ with the job that its first sending made.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Protocol, TypedDict
@@ -35,7 +35,7 @@ from shared.errors import (
 from shared.job_store.ends import Awaited
 from shared.job_store.intake import FirstRequest, NewJob, WholeBody
 from shared.job_store.store import JobStore
-from shared.jobs import Job, JobSpec, JobTerms, Lane, new_job_id
+from shared.jobs import CHUNK_BYTES, Job, JobSpec, JobTerms, Lane, new_job_id
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 from shared.signature import OutputKind
@@ -153,8 +153,10 @@ class Submission:
         if first_chunk is None:
             raise EmptyInputError(has_header=True)
         rows, body_bytes = _expected(first_chunk, intake)
+        lane = _lane(rows, speed) if intake.is_exhausted else Lane.BULK
+        spec = self._placed(spec, lane)
         terms = JobTerms(
-            lane=_lane(rows, speed) if intake.is_exhausted else Lane.BULK,
+            lane=lane,
             owner=sender.owner,
             most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
@@ -162,7 +164,7 @@ class Submission:
             request=request,
             awaited_by=sender.channel,
             callback_url=options.callback_url or "",
-            **_needs(spec, rows, body_bytes),
+            **_needs(spec, rows, body_bytes, chunk_bytes=len(first_chunk[1])),
         )
         if terms.lane is Lane.SMALL:
             sender.allowance.quota.use(rows)
@@ -189,6 +191,12 @@ class Submission:
             settings=self.settings,
             announced_bytes=sender.announced_bytes,
         )
+
+    def _placed(self, spec: JobSpec, lane: Lane) -> JobSpec:
+        """The spec of a job whose bytes go where those of new jobs in its lane do: a small one is
+        answered before an object store would have taken its rows."""
+        url = self.settings.payload_url if lane is Lane.BULK else ""
+        return replace(spec, payload_url=url) if url != spec.payload_url else spec
 
     def _submit_small(
         self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
@@ -256,6 +264,8 @@ class Submission:
         spec, new_id = parent.spec, new_job_id()
         reference = model or f"{spec.model_name}:{spec.model_version}"
         spec = retry_spec(parent, self.serving.resolve(reference, new_id))
+        lane = _lane(parent.failed, self.speeds.of(spec))
+        spec = self._placed(spec, lane)
         if not parent.failed:
             raise NothingToRetryError(job_id)
         sender.allowance.quota.check(parent.failed)
@@ -264,11 +274,11 @@ class Submission:
             owner=sender.owner,
             most_in_flight=sender.allowance.most_in_flight,
             caller=sender.caller,
-            lane=_lane(parent.failed, self.speeds.of(spec)),
+            lane=lane,
             idempotency_key=key,
             request=request,
             callback_url=parent.callback_url or "",
-            **_needs(spec, parent.failed, failed_bytes),
+            **_needs(spec, parent.failed, failed_bytes, chunk_bytes=self.settings.max_chunk_bytes),
         )
         with self.reception.job(new_id, spec, terms) as job:
             if isinstance(job, FirstRequest):
@@ -324,8 +334,13 @@ class _Needs(TypedDict):
     expected_bytes: int
 
 
-def _needs(spec: JobSpec, rows: int, body_bytes: int) -> _Needs:
-    """What so many rows of a body take, with their results."""
+def _needs(spec: JobSpec, rows: int, body_bytes: int, *, chunk_bytes: int) -> _Needs:
+    """What so many rows of a body take in Redis, with their results; in chunks of so many bytes."""
+    if spec.payload_url:
+        return {
+            "expected_rows": rows,
+            "expected_bytes": CHUNK_BYTES * -(-body_bytes // chunk_bytes),
+        }
     result_bytes = spec.result_bytes(rows, input_bytes=body_bytes)
     return {"expected_rows": rows, "expected_bytes": body_bytes + result_bytes}
 

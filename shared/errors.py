@@ -46,6 +46,7 @@ RowmillError
 │   ├── JobUnfinishedError          job_unfinished       (ended without an outcome for all rows)
 │   ├── JobStoppedError             job_stopped          (the same, as a caller wanted it)
 │   ├── NothingToRetryError         nothing_to_retry
+│   ├── PayloadLostError            payload_lost         (not in the object store any more)
 │   └── JobEndedError               job_ended            (cancelled while its body still arrived)
 ├── ModelError
 │   ├── ModelNotFoundError          model_not_found
@@ -61,7 +62,8 @@ RowmillError
 └── StoreError
     ├── StoreUnavailableError       store_unavailable
     ├── StoreReadOnlyError          store_read_only
-    └── StoreFullError              store_full
+    ├── StoreFullError              store_full
+    └── PayloadStoreUnavailableError  payload_store_unavailable
 
 An error is built from values, writes its own message and carries a stable `code`. Which HTTP
 status answers it is decided in `api/problems.py`, whether a task is tried again in
@@ -549,6 +551,18 @@ class NothingToRetryError(JobError):
         )
 
 
+class PayloadLostError(JobError):
+    """An object that the job's record names is not in the object store, or is cut off."""
+
+    code = "payload_lost"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Bytes of job {quoted(job_id)} are not in the object store any more; "
+            "submit the table again."
+        )
+
+
 class JobEndedError(JobError):
     """The job ended while its body was still being taken in."""
 
@@ -665,4 +679,14 @@ class StoreFullError(StoreError):
         super().__init__(
             "The job store has no memory left for new work; try again when other jobs have "
             "ended, or delete jobs that are no longer needed."
+        )
+
+
+class PayloadStoreUnavailableError(StoreError):
+    code = "payload_store_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The object store that holds the bytes of jobs does not answer, or refuses to; "
+            "try again in a few seconds."
         )

@@ -41,6 +41,7 @@ class JobErrorCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     UPLOAD_INCOMPLETE = "upload_incomplete"
     INPUT_REFUSED = "input_refused"
+    PAYLOAD_LOST = "payload_lost"
 
 
 NEVER_TAKEN_IN = frozenset({JobErrorCode.UPLOAD_INCOMPLETE, JobErrorCode.INPUT_REFUSED})
@@ -103,6 +104,9 @@ OUTPUT_BYTES = 20
 """A line of results has the row's number and delimiters, and a number of up to 20 characters for
 each output."""
 
+CHUNK_BYTES = 1000
+"""What Redis holds of a chunk whose bytes are elsewhere: plan, tokens, worker, references."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
@@ -135,6 +139,8 @@ class JobSpec:
     shadow_sha256: str | None = None
     model_warnings: tuple[str, ...] = ()
     """What there was to say of the model version when the job was made."""
+    payload_url: str = ""
+    """The object store that the bytes of its chunks are in, see `payloads.py`; empty: Redis."""
 
     @property
     def model_version_id(self) -> str:
@@ -151,7 +157,10 @@ class JobSpec:
         return f"{self.model_version_id}/{self.output}" if is_explained else self.model_version_id
 
     def result_bytes(self, rows: int, *, input_bytes: int) -> int:
-        """About how much the results of so many rows take, and those of them that fail."""
+        """About how much memory of Redis the results of a chunk of so many rows take, and those of
+        them that fail."""
+        if self.payload_url:
+            return CHUNK_BYTES
         outputs = len(self.result_columns) - len(self.carried) - len(("row", "error"))
         carried_share = len(self.carried) / max(1, len(self.header))
         return rows * (ROW_BYTES + OUTPUT_BYTES * outputs) + int(input_bytes * carried_share)

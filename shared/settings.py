@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.payloads import checked_url
 from shared.redis_url import RedisUrl
 
 SOCKET_NAME = "redis.sock"
@@ -116,6 +117,11 @@ class Settings(BaseSettings):
 
     redis_url: str = Field(default_factory=lambda data: embedded_redis_url(data["run_dir"]))
     """URL of a Redis server, as redis-py takes it. Default: the embedded one in `run_dir`."""
+
+    payload_url: str = ""
+    """Object store that the bytes of new bulk jobs go to, as `s3://bucket/prefix` or `file:///dir`;
+    Redis then only holds their state. Credentials and endpoint come from the store's own variables,
+    as `AWS_ACCESS_KEY_ID` and `AWS_ENDPOINT_URL`. Empty: all is in Redis."""
 
     default_model: str = ""
     """Model reference used when a request names none. Empty: the only model, if there is one."""
@@ -262,6 +268,11 @@ class Settings(BaseSettings):
             if not 24 <= len(key) <= 64:
                 raise ValueError(f"write {SECRET_PREFIX} and 24 to 64 random bytes in base64")
         return secrets
+
+    @field_validator("payload_url")
+    @classmethod
+    def _check_payload_url(cls, url: str) -> str:
+        return checked_url(url) if url else ""
 
     @property
     def host_names(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from tests.estimators import Deadly, Echo, Fussy, Greedy, Reluctant, Stuck
 from tests.factories import MAX_JOB_LOSSES, make_intake
 from tests.job_steps import JobSteps
 from tests.live_stack import Api, live_stack, redis_server
+from tests.s3_server import S3Server, s3_server
 from worker.publishing import publish
 
 # A busy machine pauses a process for longer than any limit on an example or its making could be.
@@ -108,6 +109,13 @@ def redis(redis_url: str) -> Iterator[Redis]:
     client.flushdb()
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def s3(run_directory: Path) -> Iterator[S3Server]:
+    """An S3 server, shared by the tests that put objects into it."""
+    with s3_server(run_directory / "s3") as server:
+        yield server
 
 
 @pytest.fixture

@@ -69,10 +69,22 @@ class JobSteps:
         return job_id
 
     def append(
-        self, job_id: str, number: int = 0, *, plan: ChunkPlan | None = None, result_bytes: int = 0
+        self,
+        job_id: str,
+        number: int = 0,
+        *,
+        plan: ChunkPlan | None = None,
+        result_bytes: int = 0,
+        payload_url: str = "",
     ) -> Appended:
         plan = plan or make_plan(number)
-        return self.intake.append_chunk(job_id, plan, b"1\n" * plan.rows, result_bytes=result_bytes)
+        return self.intake.append_chunk(
+            job_id,
+            plan,
+            b"1\n" * plan.rows,
+            result_bytes=result_bytes,
+            payload_url=payload_url,
+        )
 
     def close(self, job_id: str) -> None:
         self.intake.close(job_id, input_bytes=22, sha256="a" * 64)
@@ -87,7 +99,7 @@ class JobSteps:
         """A job whose input is all there."""
         job_id = self.create(**job)
         for number in range(chunks):
-            self.append(job_id, number)
+            self.append(job_id, number, payload_url=job.get("payload_url", ""))
         self.close(job_id)
         return job_id
 

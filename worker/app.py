@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from shared import logs, metrics
 from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.job_store.connection import connect
+from shared.job_store.garbage import Garbage
 from shared.job_store.leases import Holder, Leases
 from shared.job_store.model_reports import ModelReports, VersionReport
 from shared.job_store.store import JobStore
@@ -42,6 +43,7 @@ from worker.model_updates import ModelUpdates
 from worker.model_watch import ModelWatch, ModelWatchStep
 from worker.shadowing import Shadows
 from worker.supervisor import Supervisor, SupervisorStep
+from worker.tidying import Tidying
 
 MORE_OOM_SCORE = 500
 """How much more readily the system ends a pool process than others when memory runs out. Whatever
@@ -249,6 +251,7 @@ def prepare_child(**_: Any) -> None:
         told=functools.partial(model_reports().told_by, WORKER),
         tell=functools.partial(model_reports().tell_opened, WORKER, os.getpid()),
     ).start()
+    Tidying(Garbage(redis())).start()
 
 
 tasks.register(

@@ -13,6 +13,7 @@ from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode, Lane
 from shared.suspicion import Rows, Suspicion
+from worker.chunk_bytes import AttemptOverError, ChunkBytes
 from worker.feature_counter import counts_bins
 from worker.joining import score_together
 from worker.metrics import Broken, WorkerMetrics
@@ -42,14 +43,6 @@ CHECK_SECONDS = 0.5
 """How often a long search for rows that a model refuses asks whether its job was ended."""
 
 
-class AttemptOverError(Exception):
-    """The result of an attempt is not wanted any more; `outcome` says why."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
-
-
 @dataclass(frozen=True, kw_only=True)
 class ChunkRunner:
     """Scores chunks in one process. A chunk may be run twice: only one run is committed."""
@@ -65,6 +58,12 @@ class ChunkRunner:
     has_run: set[str] = field(default_factory=set)
     """Model versions that this process has scored rows with."""
 
+    @property
+    def _chunk_bytes(self) -> ChunkBytes:
+        return ChunkBytes(
+            store=self.store, leases=self.leases, time_limit_seconds=self.time_limit_seconds
+        )
+
     def run(self, lease: Lease) -> None:
         """Score a chunk and commit it, waiting for the store where it is away.
 
@@ -72,6 +71,7 @@ class ChunkRunner:
         """
         with self._measured([lease]) as outcomes:
             try:
+                lease = self._chunk_bytes.fetched(lease)
                 run = self._run_in_parts if lease.losses else self._run_at_once
                 outcomes.append(run(lease))
             except AttemptOverError as error:
@@ -235,7 +235,7 @@ class ChunkRunner:
 
     def _commit(self, lease: Lease, result: ChunkResult, **timings: float) -> Outcome:
         began = time.perf_counter()
-        outcome = persistently(self.leases.commit)(lease, result)
+        outcome = self._chunk_bytes.commit(lease, result)
         timings["commit_seconds"] = round(time.perf_counter() - began, 4)
         self._log(lease, outcome, failed=result.failed, **timings)
         if outcome is Outcome.COMMITTED:

@@ -131,6 +131,7 @@ def _rows() -> tuple[Operation, ...]:
                 errors.JobNotFinishedError,
                 errors.TooManyWaitingError,
                 errors.InvalidParameterError,
+                errors.PayloadLostError,
                 *OF_A_JOB,
             ),
             refuses=NO_SUCH_FORMAT,
@@ -145,7 +146,12 @@ def _rows() -> tuple[Operation, ...]:
             answers={
                 HTTPStatus.OK: Answer(summary="Row errors", content=_in_every_format("RowError"))
             },
-            raises=(errors.JobNotFinishedError, errors.InvalidParameterError, *OF_A_JOB),
+            raises=(
+                errors.JobNotFinishedError,
+                errors.InvalidParameterError,
+                errors.PayloadLostError,
+                *OF_A_JOB,
+            ),
             refuses=NO_SUCH_FORMAT,
         ),
         Operation(
@@ -222,6 +228,7 @@ def _changes() -> tuple[Operation, ...]:
             raises=(
                 errors.JobNotFinishedError,
                 errors.NothingToRetryError,
+                errors.PayloadLostError,
                 errors.JobNotFoundError,
                 *OF_A_TABLE,
             ),
@@ -257,6 +264,6 @@ def predict_operation() -> Operation:
             ),
             HTTPStatus.ACCEPTED: ACCEPTED,
         },
-        raises=(errors.JobUnfinishedError, *OF_A_TABLE),
+        raises=(errors.JobUnfinishedError, errors.PayloadLostError, *OF_A_TABLE),
         refuses=NO_SUCH_FORMAT,
     )

@@ -40,6 +40,10 @@ ADVICE = {
     ),
     JobErrorCode.UPLOAD_INCOMPLETE: "Send the file again.",
     JobErrorCode.INPUT_REFUSED: "Mend the file and send it again.",
+    JobErrorCode.PAYLOAD_LOST: (
+        "Send the file again, and tell who runs the service that somebody deletes from its object "
+        "store."
+    ),
 }
 """What to do about each."""
 

@@ -1,6 +1,7 @@
 """`/jobs/{id}/results` and `/jobs/{id}/errors`: a pump from the store to the caller."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from flask import Blueprint, Response, request
 
@@ -35,7 +36,7 @@ def make_blueprint(
         job, texts = store.get_with_results(job_id, query.rows)
         if query.follow and not job.has_ended:
             return followed(job, query)
-        return file_of(_ended(job), texts, query)
+        return file_of(_ended(job), _begun(texts), query)
 
     def followed(job: Job, query: ResultsQuery) -> Response:
         client = request.environ.get("gunicorn.socket")
@@ -55,7 +56,7 @@ def make_blueprint(
         query = parse_errors_query(request.query_string)
         job = _ended(store.get(job_id))
         wanted = _wanted_format(query)
-        texts = store.errors(job, query.rows)
+        texts = _begun(store.errors(job, query.rows))
         body = rendered(ERROR_LAYOUT, texts, wanted, guards_formulas=guards(query))
         return _stream(job, body, wanted, headers=_as_file(job, "errors", wanted))
 
@@ -63,6 +64,13 @@ def make_blueprint(
         return guards_formulas if query.guard_formulas is None else query.guard_formulas
 
     return routes
+
+
+def _begun(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same texts, of which the first is read already: a store that is away is told by a status
+    then, and not by an answer that breaks off."""
+    first = next(texts, None)
+    return chain(() if first is None else (first,), texts)
 
 
 def _wanted_format(query: RowErrorsQuery) -> ResultFormat:

@@ -6,17 +6,20 @@ it has no memory left for new work.
 
 import math
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from redis import Redis
 
+from shared import payloads
 from shared.chunks import ChunkPlan
 from shared.errors import (
     JobEndedError,
     JobTooLargeError,
     RowmillError,
+    StoreError,
     StoreFullError,
     TooManyJobsError,
     TooMuchQueuedError,
@@ -190,12 +193,23 @@ class JobIntake:
         return FirstRequest(job_id=job_id, request=request) if job_id else None
 
     def append_chunk(
-        self, job_id: str, plan: ChunkPlan, data: bytes, *, result_bytes: int
+        self,
+        job_id: str,
+        plan: ChunkPlan,
+        data: bytes,
+        *,
+        result_bytes: int,
+        payload_url: str = "",
     ) -> Appended:
-        """Add a chunk whose results will take about so many bytes. Idempotent.
+        """Add a chunk whose results will take about so many bytes here. Idempotent.
 
-        Raises JobEndedError or JobGoneError when the job ended while its body was arriving.
+        `payload_url`: the job's object store, if it has one. Raises JobEndedError or JobGoneError
+        when the job ended while its body was arriving; PayloadStoreUnavailableError.
         """
+        if payload_url:
+            reference = payloads.Reference(name=f"{job_id}/input/{plan.number}", size=len(data))
+            payloads.opened(payload_url).put(reference.name, data)
+            data = reference.dump()
         try:
             # Not through the script: a plain SET takes over the bytes it receives, and a script's
             # argument is copied twice. A repeat keeps what came first.
@@ -216,6 +230,9 @@ class JobIntake:
         if answer[0] == b"full":
             return Appended.NO_ROOM
         if answer[0] != b"appended":
+            if payload_url:
+                with suppress(StoreError):  # what is left is found when the job goes
+                    payloads.opened(payload_url).delete(reference.name)
             raise JobEndedError(job_id, self._store.get(job_id).status)
         return Appended.MESSAGE_NEEDED if answer[1] else Appended.TAKEN_IN
 

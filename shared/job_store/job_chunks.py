@@ -1,15 +1,18 @@
 """The chunks of one job, for who looks at it: how each stands, who scored it, its first results.
 
 Reads alone, in few commands; what takes a command for each chunk is asked of few of them. All
-methods raise StoreUnavailableError when Redis does not answer in time.
+methods raise StoreUnavailableError when Redis does not answer in time; `result_heads` raises
+PayloadStoreUnavailableError, too.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from redis import Redis
 
+from shared import payloads
 from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
@@ -84,6 +87,17 @@ class JobChunks:
 
         What lies behind is cut off, as a rule within a line. Chunks without results are left out.
         """
+        if job.spec.payload_url:
+            return self._heads_elsewhere(job, numbers, size_bytes)
         steps = [numbers[at : at + HEADS_AT_ONCE] for at in range(0, len(numbers), HEADS_AT_ONCE)]
-        heads = (self._scripts.run("read_heads", job.id, size_bytes, *step) for step in steps)
-        return [head for some in heads for head in some if head]
+        found = (self._scripts.run("read_heads", job.id, size_bytes, *step) for step in steps)
+        return [head for some in found for head in some if head]
+
+    def _heads_elsewhere(self, job: Job, numbers: Sequence[int], size_bytes: int) -> list[bytes]:
+        if not numbers:
+            return []
+        with translated_errors():
+            found = self._redis.hmget(keys.results(job.id), [str(number) for number in numbers])
+        whole = (payloads.Reference.parse(text(reference)) for reference in found if reference)
+        parts = (replace(reference, size=min(reference.size, size_bytes)) for reference in whole)
+        return [head for head in payloads.opened(job.spec.payload_url).read_all(parts) if head]

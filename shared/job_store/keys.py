@@ -39,6 +39,11 @@ library of that name counts what API keys ask for.
 | deadlines             | zset    | job → when it must have ended (ms)   | sweep        | both    |
 | uploads               | zset    | job whose body arrives → when its    | sweep        | API     |
 |                       |         | API counts as dead (ms)              |              |         |
+| payloads              | hash    | job → URL of the object store that   | sweep        | API     |
+|                       |         | the bytes of its chunks are in       |              |         |
+| garbage               | zset    | `job/name pass URL`: objects whose   | sweep        | both    |
+|                       |         | names begin so, which nobody needs → |              |         |
+|                       |         | when they are to be deleted (ms)     |              |         |
 | callbacks             | zset    | host of callbacks → when the next is | its jobs     | both    |
 |                       |         | due there (ms)                       |              |         |
 | callbacks:{host}      | zset    | ended job whose callback goes there  | its jobs     | both    |
@@ -92,6 +97,9 @@ library of that name counts what API keys ask for.
 | idempotency:{key}     | hash    | a request and the job it made        | job and      | API     |
 |                       |         |                                      | after        |         |
 
+Of a job that is in `payloads`, inputs, results, errors and rejects are references to objects, see
+`shared/payloads.py`.
+
 The braces around a job's id are real: a job's keys carry them as a hash tag. "Job" as a lifetime is
 the job's retention, counted anew at every change until the job has ended, "its jobs" that of the
 last of them to go; "sweep" means that the sweep of the workers takes out what is over, "take" that
@@ -103,6 +111,8 @@ UNFINISHED = "unfinished"
 EXPIRIES = "expiries"
 DEADLINES = "deadlines"
 UPLOADS = "uploads"
+PAYLOADS = "payloads"
+GARBAGE = "garbage"
 CALLBACKS = "callbacks"
 WORKERS = "workers"
 SWEEP = "sweep"
@@ -142,6 +152,8 @@ FOR_SCRIPTS = {
     "EXPIRIES": EXPIRIES,
     "DEADLINES": DEADLINES,
     "UPLOADS": UPLOADS,
+    "PAYLOADS": PAYLOADS,
+    "GARBAGE": GARBAGE,
     "CALLBACKS": CALLBACKS,
     "CALLBACKS_OF": "callbacks:%s",
     "READY": "ready:%s",

@@ -5,14 +5,18 @@ answer in time, and every one may be repeated after a lost answer.
 """
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from redis import Redis
 
+from shared import payloads
 from shared.chunks import ChunkPlan, ChunkResult
+from shared.errors import PayloadLostError, StoreError
 from shared.job_store import keys, records
 from shared.job_store.connection import translated_errors
 from shared.job_store.scripts import Scripts
@@ -31,6 +35,8 @@ class Outcome(StrEnum):
     GONE = "gone"
     ENDED = "ended"
     STALE = "stale"
+    RETURNED = "returned"
+    """The attempt gave its chunk back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,7 @@ class Lease:
     attempt: int
     """1 for the first attempt on the chunk."""
     input: bytes
+    """Its records; where they are in an object store, a reference until `fetched`."""
     losses: tuple[LostAttempt, ...] = ()
     """How earlier attempts were lost."""
     parts_done: dict[Rows, ChunkResult] = field(default_factory=dict)
@@ -163,6 +170,20 @@ class Leases:
             # The client's types leave open whether an answer is decoded.
             return self._redis.get(keys.input_of(job_id, number))  # type: ignore[return-value]
 
+    def fetched(self, lease: Lease) -> Lease:
+        """The lease with its records, wherever they are.
+
+        Raises PayloadStoreUnavailableError, and PayloadLostError for records that are not there any
+        more; those of a chunk that is not this lease's any more may be missing for a good reason.
+        """
+        if not lease.spec.payload_url:
+            return lease
+        reference = payloads.Reference.parse(lease.input.decode())
+        data = payloads.opened(lease.spec.payload_url).read(reference)
+        if data is None:
+            raise PayloadLostError(lease.job_id)
+        return replace(lease, input=data)
+
     def listen(self, holder: Holder, seconds: float) -> bool:
         """Wait for the bell of a process that lingers; whether it was rung."""
         bell = keys.bell(holder.worker, holder.process)
@@ -197,22 +218,39 @@ class Leases:
     def commit(self, lease: Lease, result: ChunkResult) -> Outcome:
         """Store a chunk's result once; returns what became of it.
 
-        The last commit of a job ends it in the same step.
+        The last commit of a job ends it in the same step. Where texts go to an object store they
+        are there before, under a name that is this lease's alone. Raises
+        PayloadStoreUnavailableError.
         """
-        return self.commit_all([(lease, result)])[0]
+        texts = _texts(result)
+        if not lease.spec.payload_url:
+            return self._commit([(lease, result, texts)])[0]
+        # Or a late attempt would write objects of a job that is gone.
+        if why := self.begin_part(lease, None, seconds=self._lease_seconds):
+            return why
+        store, name = payloads.opened(lease.spec.payload_url), _object_name(lease)
+        store.put(name, b"".join(texts))
+        outcome = self._commit([(lease, result, _references(name, texts))])[0]
+        if outcome is not Outcome.COMMITTED:
+            with suppress(StoreError):  # what is left is found when the job goes
+                store.delete(name)
+        return outcome
 
     def commit_all(self, results: Sequence[tuple[Lease, ChunkResult]]) -> list[Outcome]:
-        """Store the results of several chunks of one holder in one step, each as `commit` does."""
+        """Store the results of several small jobs' chunks of one holder in one step, each as
+        `commit` does."""
+        return self._commit([(lease, result, _texts(result)) for lease, result in results])
+
+    def _commit(self, results: Sequence[tuple[Lease, ChunkResult, "Texts"]]) -> list[Outcome]:
         args: list[str | bytes | float] = []
-        for lease, result in results:
-            args += [lease.job_id, lease.plan.number, lease.token]
-            args += [result.results, result.errors, records.dump_rejects(result.rejected)]
+        for lease, result, texts in results:
+            args += [lease.job_id, lease.plan.number, lease.token, *texts]
             args += [result.succeeded, result.failed, result.feature_counts.dump()]
         holder = results[0][0].holder
         answer = self._scripts.run("commit_chunks", holder.worker, holder.process, *args)
         told = [outcome.decode().partition(" ") for outcome in answer]
         if self._on_end:
-            for (lease, _), (_, _, milliseconds) in zip(results, told, strict=True):
+            for (lease, _, _), (_, _, milliseconds) in zip(results, told, strict=True):
                 if milliseconds:
                     self._on_end(lease, int(milliseconds) / 1000)
         return [Outcome(outcome) for outcome, _, _ in told]
@@ -231,6 +269,33 @@ class Leases:
             "return_chunk", holder.worker, job_id, chunk, token, reason, self._max_job_losses
         )
         return bool(answer)
+
+
+Texts = tuple[bytes, bytes, bytes]
+"""Results, row errors and failed rows of a chunk, or references to them."""
+
+
+def _texts(result: ChunkResult) -> Texts:
+    return result.results, result.errors, records.dump_rejects(result.rejected)
+
+
+def _object_name(lease: Lease) -> str:
+    """Another one for each attempt. The token alone would not do: a server that lost its last
+    second gives it out again."""
+    holder = zlib.crc32(f"{lease.holder.worker} {lease.holder.process}".encode())
+    return f"{lease.job_id}/results/{lease.plan.number}.{lease.token}.{holder:08x}"
+
+
+def _references(name: str, texts: Texts) -> Texts:
+    """Where the texts are in an object that has one behind the other; none for an empty one."""
+    results, errors, rejects = texts
+    firsts = (0, len(results), len(results) + len(errors))
+    found = (
+        payloads.Reference(name=name, first=first, size=len(text)).dump() if text else b""
+        for first, text in zip(firsts, texts, strict=True)
+    )
+    results, errors, rejects = found
+    return results, errors, rejects
 
 
 def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data: bytes) -> Lease:

@@ -7,6 +7,8 @@
 |                                | a change, lifetime of the tombstone, deadline, error |
 |                                | threshold, most jobs in flight, for the scripts      |
 | model, lane, caller            | create_job, submit_jobs                              |
+| payload_url                    | create_job: object store that the bytes of chunks    |
+|                                | are in, if not in Redis                              |
 | owner                          | create_job, submit_jobs: whose it is, if anybody's   |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
@@ -65,6 +67,8 @@ def new_record(
         "lane": terms.lane,
         "caller": terms.caller,
     }
+    if spec.payload_url:
+        fields["payload_url"] = spec.payload_url
     if terms.owner:
         fields["owner"] = terms.owner
     if terms.awaited_by:

@@ -28,6 +28,7 @@ LEADING_ON = (
     "return_chunk",
     "end_job",
     "delete_job",
+    "claim_garbage",
     "claim_delivery",
     "settle_delivery",
     "beat",

@@ -1,19 +1,31 @@
 """Jobs in Redis: read, cancelled, deleted. Keys: `keys.py`; fields: `records.py`; steps: `lua/`.
 
-All methods raise StoreUnavailableError when Redis does not answer in time.
+All methods raise StoreUnavailableError when Redis does not answer in time. Those that read texts of
+chunks raise PayloadStoreUnavailableError and PayloadLostError, too, where these are in an object
+store; they hold two texts at most, and small ones up to a MiB.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redis import Redis
 
+from shared import payloads
 from shared.chunks import RejectedRows
-from shared.errors import JobError, JobGoneError, JobNotFoundError, StoreUnavailableError
+from shared.errors import (
+    JobError,
+    JobGoneError,
+    JobNotFoundError,
+    PayloadLostError,
+    StoreError,
+    StoreUnavailableError,
+)
 from shared.job_store import keys, records
 from shared.job_store.connection import milliseconds, text, translated_errors
+from shared.job_store.garbage import Garbage, Note
 from shared.job_store.scripts import Scripts
 from shared.jobs import Job, JobErrorCode, JobStatus
 from shared.row_range import ALL_ROWS, RowRange, limited, without_first
@@ -55,6 +67,8 @@ class Batch:
     """What one round trip gave: texts of chunks, in order, and where to go on."""
 
     texts: tuple[bytes, ...] = ()
+    payload_url: str = ""
+    """Where the texts are, if these are references to them."""
     next_chunk: int = 0
     is_last: bool = False
     unwanted_rows: int = 0
@@ -66,6 +80,7 @@ class JobStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._garbage = Garbage(redis)
         self._scripts = Scripts(redis, "end_job", "delete_job", "await_end", "read_chunks")
 
     # --- ends
@@ -79,9 +94,14 @@ class JobStore:
         self._scripts.run("end_job", job_id, JobStatus.FAILED, code, detail)
 
     def delete(self, job_id: str) -> None:
-        """Free all data of a job at once, running or not. Raises JobNotFoundError, JobGoneError."""
-        if not self._scripts.run("delete_job", job_id):
+        """Free all data of a job at once, running or not; objects of it, where their store is away,
+        when it is back. Raises JobNotFoundError, JobGoneError."""
+        note = self._scripts.run("delete_job", job_id)
+        if note is None:
             self.get(job_id)
+        elif note:
+            with suppress(StoreError):  # the workers find the note
+                self._garbage.clear(Note(text=text(note)))
 
     # --- reading
 
@@ -154,7 +174,7 @@ class JobStore:
         if not record:
             return self.get(job_id), iter(())
         job = records.parse_job(job_id, record, read_at_ms=milliseconds(now))
-        if job.has_ended and job.chunks_total == 1:
+        if job.has_ended and job.chunks_total == 1 and not job.spec.payload_url:
             texts, _ = without_first([first] if first else [], rows.offset)
             return job, limited(iter(texts), rows.limit)
         return job, self.results(job, rows)
@@ -179,7 +199,26 @@ class JobStore:
         batch = Batch(unwanted_rows=unwanted_rows)
         while not batch.is_last:
             batch = self._next_batch(job_id, what, batch)
+            batch = yield from self._wanted(job_id, batch)
+
+    def _wanted(self, job_id: str, batch: Batch) -> Generator[bytes, None, Batch]:
+        """The texts of a batch without unwanted rows; returns it with those that are left."""
+        unwanted_rows = batch.unwanted_rows
+        for found in self._read(job_id, batch):
+            kept, unwanted_rows = without_first([found], unwanted_rows)
+            yield from kept
+        return replace(batch, texts=(), unwanted_rows=unwanted_rows)
+
+    def _read(self, job_id: str, batch: Batch) -> Iterator[bytes]:
+        if not batch.payload_url:
             yield from batch.texts
+            return
+        references = (payloads.Reference.parse(text(found)) for found in batch.texts)
+        for found in payloads.opened(batch.payload_url).read_all(references):
+            if found is None:
+                self.get(job_id)  # deleted meanwhile, as a rule
+                raise PayloadLostError(job_id)
+            yield found
 
     def follow(self, job_id: str, rows: RowRange = ALL_ROWS) -> Iterator[bytes]:
         """Result lines of a job's chunks, in input order, each as soon as it and all before it are
@@ -206,7 +245,9 @@ class JobStore:
                         raise
                     batch = replace(batch, texts=())
                 is_idle = batch.next_chunk == first_chunk
-                yield from batch.texts or (b"",)
+                if not batch.texts:
+                    yield b""
+                batch = yield from self._wanted(job_id, batch)
 
     def _next_batch(
         self, job_id: str, what: str, before: Batch, *, is_followed: bool = False
@@ -219,10 +260,10 @@ class JobStore:
         )
         if not isinstance(answer, list):
             raise _absence(job_id, answer)
-        next_chunk, is_last, found, unwanted_rows = answer
-        texts, unwanted_rows = without_first(found, unwanted_rows)
+        next_chunk, is_last, found, unwanted_rows, payload_url = answer
         return Batch(
-            texts=texts,
+            texts=tuple(found),
+            payload_url=text(payload_url),
             next_chunk=next_chunk,
             is_last=bool(is_last),
             unwanted_rows=unwanted_rows,

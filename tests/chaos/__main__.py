@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=500, help="sent in that time, evenly")
     parser.add_argument("--settle", type=float, default=120, help="seconds to end all jobs after")
     parser.add_argument("--only", help="names of the monkey's actions, by commas; empty: none")
+    parser.add_argument("--objects", action="store_true", help="keep payloads in a folder")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # and clean up on the way
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
@@ -27,6 +28,7 @@ def main() -> None:
         jobs=options.jobs,
         monkey_seconds=options.minutes * 60,
         settle_seconds=options.settle,
+        has_objects=options.objects,
         only=None if options.only is None else frozenset(options.only.split(",")),
     )
     with tempfile.TemporaryDirectory(prefix="rowmill-") as name:

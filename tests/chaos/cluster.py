@@ -105,8 +105,11 @@ class Service:
 class Cluster:
     """Redis, API and worker nodes under a directory with a short name; a context manager."""
 
-    def __init__(self, directory: Path, models_dir: Path) -> None:
+    def __init__(self, directory: Path, models_dir: Path, *, has_objects: bool = False) -> None:
+        """`has_objects`: whether bytes of bulk jobs are in a folder and not in Redis."""
         directory.mkdir(parents=True, exist_ok=True)
+        self.objects = directory / "objects"
+        self._payload_url = f"file://{self.objects}" if has_objects else ""
         self._directory = directory
         self._models_dir = models_dir
         self._stack = ExitStack()
@@ -227,6 +230,7 @@ class Cluster:
                 self._models_dir,
                 chunk_time_limit_seconds=str(CHUNK_TIME_LIMIT_SECONDS),
                 workers=str(PROCESSES_PER_NODE),
+                payload_url=self._payload_url,
                 **settings,
             )
         )

@@ -8,6 +8,8 @@ from redis import Redis
 PERMANENT_FAMILIES = {
     # Bounded by themselves: see shared/job_store/keys.py.
     "workers", "speeds", "counters", "backlog", "sweep", "models", "serving", "usage", "api_keys",
+    # Until objects of deleted jobs have been looked for twice.
+    "garbage",
     # Celery's.
     "unacked", "unacked_index", "unacked_mutex",
 }  # fmt: skip

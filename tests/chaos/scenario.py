@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.job_store import keys
+from shared.job_store.garbage import Garbage
 from tests import live_stack
 from tests.chaos.auditor import Auditor
 from tests.chaos.client import Client, Crowd
@@ -39,6 +41,8 @@ class Scale:
     """After the monkey's last action every job must end within this time."""
     only: frozenset[str] | None = None
     """The monkey's actions; all of them by default."""
+    has_objects: bool = False
+    """Whether bytes of bulk jobs are in a folder and not in Redis."""
 
 
 def run(
@@ -75,7 +79,7 @@ def _run(
 ) -> None:
     seed, jobs = report.seed, report.jobs
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(directory, models_dir))
+        cluster = stack.enter_context(Cluster(directory, models_dir, has_objects=scale.has_objects))
         auditor = stack.enter_context(Auditor(cluster.api_url))
         client = Client(cluster.api_url, seed=seed)
         _warm_up(client, auditor, ChaosJob(number=len(jobs), rows=1, key=f"warm-up-{seed}"))
@@ -156,7 +160,16 @@ def _clean_up(cluster: Cluster, auditor: Auditor, before: Footprint) -> list[str
         if time.monotonic() > deadline:
             break
         pause.wait(0.2)
-    return complaints + left
+    return complaints + left + _objects_left(cluster)
+
+
+def _objects_left(cluster: Cluster) -> list[str]:
+    """What is there when all that is to be deleted within minutes is."""
+    for note in cluster.redis.zrange(keys.GARBAGE, 0, -1):
+        cluster.redis.zadd(keys.GARBAGE, {note: 1}, xx=True)
+    Garbage(cluster.redis).work_off()
+    found = [path for path in cluster.objects.rglob("*") if path.is_file()]
+    return [f"object {path.relative_to(cluster.objects)} is left" for path in found]
 
 
 def _keep_logs(directory: Path, seed: int) -> Path:

@@ -51,6 +51,7 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
     call('HSET', idempotency, 'job_id', ID, 'request', request)
   end
   call('ZADD', JOBS, 0, ID)
+  if get('payload_url') then call('HSET', PAYLOADS, ID, get('payload_url')) end
   local owner = get('owner')
   if owner then call('ZADD', string.format(JOBS_OF, owner), 0, ID) end
   local deadline = term('deadline_seconds')

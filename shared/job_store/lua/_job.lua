@@ -230,13 +230,43 @@ local function leave_callbacks()
   if call('EXISTS', line) == 0 then call('ZREM', CALLBACKS, host) end
 end
 
+-- Names of objects that nobody needs any more are looked for once more after so long, in which whoever
+-- was about to write one has learnt that its job is gone.
+local LATE_MS = 120000
+
+-- What a server loses that dies is younger than this: the end that made inputs useless may be among it.
+local SETTLED_MS = 5000
+
+-- Have the objects of the open job deleted whose names, behind the job's id, begin so: after `ms`.
+-- Scripts can't reach them, so a note is left for who can. Returns it.
+local function discard(url, what, ms, pass)
+  local note = table.concat({ID .. '/' .. what, pass, url}, ' ')
+  call('ZADD', GARBAGE, NOW + ms, note)
+  return note
+end
+
+-- Free all that the job has. Returns a note of its objects, if it has some.
 local function free_all()
   leave_callbacks()
   if not closed() then stop_waiting() end
+  -- Not by the record, which may have expired.
+  local url, note = call('HGET', PAYLOADS, ID), ''
+  if url then
+    note = discard(url, '', 0, 'first')
+    discard(url, '', LATE_MS, 'last')
+    call('HDEL', PAYLOADS, ID)
+  end
   free_inputs()
   call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES)
   -- Or what was changed of it would be written back.
   forget_record()
+  return note
+end
+
+-- Where the bytes of the job's chunks are, if not here: texts are references to them then. Small jobs
+-- have all here.
+local function has_payloads()
+  return get('lane') == 'bulk' and get('payload_url')
 end
 
 -- Count the lifetime of the job anew, with these keys of it besides the record. Its retention begins
@@ -369,7 +399,7 @@ local function tell_end()
   if not get('awaited_by') then return end
   fetch(unpack(OF_JOB))
   local results, values = '', {}
-  if number('chunks_total') == 1 and call('HSTRLEN', RESULTS, '0') <= MOST_TOLD then
+  if number('chunks_total') == 1 and not has_payloads() and call('HSTRLEN', RESULTS, '0') <= MOST_TOLD then
     results = call('HGET', RESULTS, '0') or ''
   end
   for i, field in ipairs(OF_JOB) do values[i] = get(field) end
@@ -410,6 +440,7 @@ local function finish(status, code, detail)
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   free_inputs()
   stop_waiting()
+  if has_payloads() then discard(get('payload_url'), 'input/', SETTLED_MS, 'first') end
   call('UNLINK', RETURNED, PARTS)
   if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end

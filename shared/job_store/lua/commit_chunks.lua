@@ -31,7 +31,7 @@ end
 local function commit(id, chunk, token, results, errors, rejects, succeeded, failed, feature_counts)
   open(id)
   fetch('status', 'terms', 'awaited_by', 'idempotency_key', 'is_received', 'lane', 'owner', 'expires_at_ms',
-    'model', unpack(OF_JOB))
+    'model', 'payload_url', unpack(OF_JOB))
   local known = call('HMGET', CHUNKS, chunk .. ':token', chunk .. ':lost', chunk .. ':growth')
   local why = closed()
   if not why and known[1] ~= token then

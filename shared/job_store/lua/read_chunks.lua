@@ -2,8 +2,9 @@
 -- at, 1 to stop before a chunk that may still be committed, rows that are not wanted from there on.
 -- Reads what chunks have, in their order; changes nothing. Chunks of whose results nothing is wanted are
 -- passed over unread. Returns {chunk to go on with, 1 if that is behind the last one, texts, rows not
--- wanted of the first text}, or the tombstone, if there is one, of a job that is gone.
+-- wanted of the first text, URL of the object store that texts refer to or ''}, or the tombstone, if there is one, of a job that is gone.
 open(ARGV[1])
+fetch('status', 'chunks_total', 'lane', 'payload_url')
 local why = closed()
 if why == 'gone' then return call('GET', TOMBSTONE) end
 local is_followed = ARGV[6] == '1' and not why
@@ -34,4 +35,4 @@ while chunk < behind and bytes < enough do
   end
   chunk = chunk + 1
 end
-return {chunk, (chunk >= total and not is_followed) and 1 or 0, texts, unwanted}
+return {chunk, (chunk >= total and not is_followed) and 1 or 0, texts, unwanted, has_payloads() or ''}

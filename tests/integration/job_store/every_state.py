@@ -1,5 +1,7 @@
 """A server that holds a job in every state, and everything that can be written about one."""
 
+from pathlib import Path
+
 from shared.api_keys import NewKey, Scope
 from shared.chunks import RejectedRows
 from shared.job_store import keys
@@ -20,7 +22,15 @@ def jobs_in_every_state(steps: JobSteps) -> list[str]:
         steps.run(failed=failed)
     failed = steps.create()
     steps.store.fail(failed, JobErrorCode.UPLOAD_INCOMPLETE, "Gone.")
-    return [*ended, failed, told_of(steps), *open_jobs(steps)]
+    return [*ended, failed, told_of(steps), with_objects(steps), *open_jobs(steps)]
+
+
+def with_objects(steps: JobSteps) -> str:
+    """A cancelled job that may have objects, beside the socket of the server."""
+    socket = steps.redis.connection_pool.connection_kwargs["path"]
+    job_id = steps.create(payload_url=f"file://{Path(socket).parent / 'objects'}")
+    steps.store.cancel(job_id)
+    return job_id
 
 
 def told_of(steps: JobSteps) -> str:

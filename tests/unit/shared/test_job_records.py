@@ -67,14 +67,14 @@ def test_a_plan_reads_back_and_is_written_without_what_goes_without_saying(
 
 def test_a_new_record_is_all_the_scripts_and_readers_need() -> None:
     spec = make_spec(header=("größe",), deadline_seconds=9, retry_of="job_0", error_threshold=4)
-    terms = JobTerms(lane=Lane.SMALL, caller="me", expected_bytes=7)
+    terms = JobTerms(lane=Lane.SMALL, caller="me", expected_bytes=7, most_in_flight=3)
 
     pairs = records.new_record(spec, terms, active_seconds=1000, tombstone_seconds=100)
 
     record = dict(zip(pairs[::2], pairs[1::2], strict=True))
     assert records.parse_spec(record.pop("spec")) == spec
     assert record == {
-        "terms": "60 1000 100 9 4",
+        "terms": "60 1000 100 9 4 3",
         "model": "echo/1",
         "lane": "small",
         "caller": "me",

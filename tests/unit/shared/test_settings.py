@@ -47,6 +47,15 @@ def test_pauses_are_numbers_of_seconds() -> None:
         Settings(webhook_retry_seconds="5, 10")
 
 
+def test_a_payload_url_holds_no_credentials() -> None:
+    assert Settings(payload_url="s3://bucket/prefix").payload_url == "s3://bucket/prefix"
+    assert Settings(payload_url="").payload_url == ""
+    with pytest.raises(ValidationError, match="payload_url") as caught:
+        Settings(payload_url="s3://key:hidden@bucket/prefix")
+
+    assert "hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])
 def test_on_loopback_no_keys_are_needed(host: str) -> None:
     assert not Settings(host=host).needs_keys
