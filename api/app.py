@@ -5,7 +5,7 @@ from functools import partial
 
 from flask import Flask, Response, request
 
-from api import problems
+from api import exchange, problems
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -100,6 +100,7 @@ def create_app(settings: Settings) -> Flask:
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
+    exchange.install(app, is_logged=settings.access_log)
     _prepare_requests(app, settings)
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))

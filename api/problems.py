@@ -7,6 +7,7 @@ from http import HTTPStatus
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from api import exchange
 from api.pages import frame
 from shared import errors
 
@@ -57,7 +58,12 @@ def install(app: Flask) -> None:
 
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
-    """A problem document, to which `members` are added as they are; a page where one was wanted."""
+    """A problem document, to which `members` are added as they are; a page where one was wanted.
+
+    What is our fault names the request: whoever asks about it says which lines of the log to read.
+    """
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and (served := exchange.current()):
+        members["request_id"] = served.id
     if frame.is_page(request.path):
         return frame.problem_page(status, code, detail, **members)
     response = jsonify(problem_document(status, code, detail) | members)

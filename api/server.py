@@ -15,7 +15,9 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from api import exchange
 from api.deferral import IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
+from api.exchange import EXCHANGE, Exchange
 from api.refusals import refusal
 
 STAY_MS = 20
@@ -47,12 +49,14 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         # that put it aside has done with it.
         self._put_aside: dict[Any, _PutAside] = {}
         self._next_tick = 0.0
-        # How to go on, by socket.
-        self._resumed: dict[Any, Callable[[], Any]] = {}
+        # How to go on, and with which exchange, by socket.
+        self._resumed: dict[Any, tuple[Callable[[], Any], Exchange | None]] = {}
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """What is no HTTP gets a problem document, as all other errors do."""
-        answer = refusal(exc)
+        request_id = exchange.request_id()
+        exchange.begin(Exchange(id=request_id))
+        answer = refusal(exc, request_id)
         if answer is None:
             super().handle_error(req, client, addr, exc)
             return
@@ -71,7 +75,7 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
         except Deferred as deferred:
             # Flask keeps an error in a cycle with its traceback, and that all of the request.
             deferred.__traceback__ = None
-            put_aside = _PutAside(deferred.later)
+            put_aside = _PutAside(deferred.later, deferred.exchange)
             deferred.later.listen(partial(self._resume, conn, put_aside))
             return put_aside
         return kept
@@ -121,8 +125,8 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
             if environ.get("HTTP_VERSION") != "2":
                 environ[MAY_DEFER] = True
             environ[IS_STOPPING] = is_stopping
-            if resume := self._resumed.pop(environ["gunicorn.socket"], None):
-                environ[RESUME] = resume
+            if resumed := self._resumed.pop(environ["gunicorn.socket"], None):
+                environ[RESUME], environ[EXCHANGE] = resumed
             return application(environ, start_response)
 
         self.wsgi = answer
@@ -130,10 +134,11 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
     def _resume(self, conn: Any, put_aside: "_PutAside") -> None:
         """Have a thread go on with a request, unless one does already. Called by any thread."""
         if put_aside.resumed.acquire(blocking=False):
-            self.method_queue.defer(self._go_on, conn, put_aside.later)
+            self.method_queue.defer(self._go_on, conn, put_aside)
 
-    def _go_on(self, conn: Any, later: Later) -> None:
-        self._resumed[conn.sock] = partial(later.resume, is_over=not self.alive)
+    def _go_on(self, conn: Any, put_aside: "_PutAside") -> None:
+        resume = partial(put_aside.later.resume, is_over=not self.alive)
+        self._resumed[conn.sock] = resume, put_aside.exchange
         conn.parser = _SameRequest(conn)
         self.enqueue_req(conn)
 
@@ -189,6 +194,7 @@ class _PutAside:
     """One time that a connection's request was put aside."""
 
     later: Later
+    exchange: Exchange | None
     resumed: Lock = field(default_factory=Lock)
     """Held by who has it go on, for ever."""
 

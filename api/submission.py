@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypedDict
 
+from api import exchange
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
 from api.intake.registry import make_intake
@@ -116,6 +117,7 @@ class Submission:
             caller=sender.caller,
             idempotency_key=key,
             request=request,
+            trail=exchange.trail(),
             awaited_by=sender.channel,
             callback_url=options.callback_url or "",
             **_needs(spec, rows, body_bytes),
@@ -217,6 +219,7 @@ class Submission:
             lane=_lane(parent.failed, self.speeds.of(spec)),
             idempotency_key=key,
             request=request,
+            trail=exchange.trail(),
             callback_url=parent.callback_url or "",
             **_needs(spec, parent.failed, failed_bytes),
         )

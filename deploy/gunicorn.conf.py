@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from api.app import UPLOADS
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
+from shared.logs import JsonFormatter
 from shared.settings import Settings
 
 _settings = Settings()
@@ -40,8 +43,21 @@ graceful_timeout = 20
 # The heartbeat is a file whose time is touched; on a slow disk that alone can block a worker.
 worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 
-# Off: one line per poll buries the events. Rowmill's own log has one line per job.
+# Off: one line per poll buries the events. ROWMILL_ACCESS_LOG writes lines that name the job.
 accesslog = None
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
+    """Gunicorn's own lines, in the form of all others."""
+
+    # Any: Gunicorn's configuration.
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(JsonFormatter())
+
+
+logger_class = JsonLogger
 
 # Gunicorn's control socket would be one file per user account: two stacks would share it, and a
 # container's read-only root has no place for it. Signals are all we need.

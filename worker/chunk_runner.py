@@ -100,7 +100,6 @@ class ChunkRunner:
         logger.info(
             "chunks run together",
             extra={
-                "job_ids": [lease.job_id for lease in leases],
                 "rows": sum(lease.plan.rows for lease in leases),
                 "committed": outcomes.count(Outcome.COMMITTED),
                 "failed": sum(result.failed for result in results),
@@ -221,9 +220,6 @@ class ChunkRunner:
         logger.info(
             "chunk run",
             extra={
-                "job_id": lease.job_id,
-                "chunk": lease.plan.number,
-                "attempt": lease.attempt,
                 "rows": lease.plan.rows,
                 "outcome": outcome.value,
                 **fields,

@@ -92,15 +92,15 @@ class Deliverer:
 
     def _work(self, delivery: Delivery) -> None:
         """The edge of a thread: what goes wrong here is tried again when the claim is over."""
+        logs.set_fields({"request_id": delivery.trail.request_id, "job_id": delivery.job_id})
         try:
             self._tell(delivery)
         except JobError:
             pass  # deleted or expired since: there is nothing to tell, and nobody to note it for
         except StoreError as error:
-            fields = {"job_id": delivery.job_id, "reason": str(error)}
-            logger.warning("delivery not noted", extra=fields)
+            logger.warning("delivery not noted", extra={"reason": str(error)})
         except Exception:
-            logger.exception("delivery crashed", extra={"job_id": delivery.job_id})
+            logger.exception("delivery crashed")
         finally:
             with self._lock:
                 self._under_way[delivery.host] -= 1
@@ -116,7 +116,7 @@ class Deliverer:
         job = self.store.get(delivery.job_id)
         attempt, answer = self._attempt(job)
         state = self._state(delivery, attempt)
-        fields = {"job_id": job.id, "host": delivery.host, "attempt": delivery.number}
+        fields = {"host": delivery.host, "attempt": delivery.number}
         fields |= {"state": state, "status": attempt.status, "reason": attempt.error}
         if state is DeliveryState.DELIVERED:
             logger.info("callback told", extra=fields)

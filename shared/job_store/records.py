@@ -7,6 +7,8 @@
 |                                | a change, lifetime of the tombstone, deadline, error |
 |                                | threshold, for the scripts                           |
 | model, lane, caller            | create_job, submit_jobs                              |
+| trail                          | create_job, submit_jobs: id of the request, and its  |
+|                                | place in a trace if there is one                     |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |

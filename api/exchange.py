@@ -1,0 +1,149 @@
+"""The exchange: a request and its answer, under an id by which both sides find it again.
+
+The id stands in every log line that is written meanwhile, in the header of the answer, and goes
+with a job to the workers. A caller that has an id of its own sends it along.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from flask import Flask, Response, request
+
+from shared import logs
+from shared.jobs import JOB_ID_PATTERN
+from shared.trail import Trail
+
+logger = logging.getLogger(__name__)
+
+HEADER = "X-Request-ID"
+
+EXCHANGE = "rowmill.exchange"
+"""Where an environment has it: the exchange of a request that goes on after it was put aside."""
+
+_SOUND_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
+"""What proxies and tracers make. Nothing that ends a line, a field or a header, and not long: it is
+kept with a job."""
+
+_JOB_ID = re.compile(JOB_ID_PATTERN)
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """What is known of it so far. One thread at a time has it."""
+
+    id: str
+    fields: dict[str, object] = field(default_factory=dict)
+    """What its log lines say of it."""
+    began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.fields["request_id"] = self.id
+
+
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+def begin(exchange: Exchange) -> None:
+    """Let this thread serve an exchange, until it begins another: the server asks for the rest of
+    an answer when the application has long returned."""
+    _current.set(exchange)
+    logs.set_fields(exchange.fields)
+
+
+def current() -> Exchange | None:
+    """The exchange that this thread serves."""
+    return _current.get()
+
+
+def trail() -> Trail:
+    """What a job keeps of the request that makes it."""
+    exchange = _current.get()
+    return Trail(request_id=exchange.id) if exchange else Trail()
+
+
+def concerns(job_id: str) -> None:
+    """Let the lines that follow name this job."""
+    if exchange := _current.get():
+        exchange.fields["job_id"] = job_id
+
+
+def request_id(given: str | None = None) -> str:
+    """The id of a request: what it brings, if that is sound, or a new one."""
+    return given if given and _SOUND_ID.fullmatch(given) else secrets.token_hex(10)
+
+
+def install(app: Flask, *, is_logged: bool) -> None:
+    """Give every request of `app` its exchange, before all else. `is_logged`: write a line when an
+    answer has been sent."""
+
+    @app.before_request
+    def begin_exchange() -> None:
+        sent = request
+        exchange = sent.environ.get(EXCHANGE)
+        if exchange is None:
+            exchange = Exchange(id=request_id(sent.environ.get("HTTP_X_REQUEST_ID")))
+            job_id = (sent.view_args or {}).get("job_id", "")
+            if _JOB_ID.fullmatch(job_id):
+                exchange.fields["job_id"] = job_id
+        begin(exchange)
+
+    @app.after_request
+    def end_exchange(response: Response) -> Response:
+        if exchange := _current.get():
+            response.headers[HEADER] = exchange.id
+            if is_logged:
+                _log_when_sent(response, exchange)
+        return response
+
+
+def _log_when_sent(response: Response, exchange: Exchange) -> None:
+    rule = request.url_rule
+    seen = {"method": request.method, "route": rule.rule if rule else None}
+    # What has its length at hand keeps it.
+    if not response.is_sequence:
+        response.response = _Counted(response.iter_encoded())
+
+    def log() -> None:
+        logger.info(
+            "request answered",
+            extra={
+                **exchange.fields,
+                **seen,
+                "status": response.status_code,
+                "bytes": _sent_bytes(response, request_method=seen["method"]),
+                "seconds": round(time.monotonic() - exchange.began, 4),
+            },
+        )
+
+    response.call_on_close(log)
+
+
+def _sent_bytes(response: Response, *, request_method: object) -> int:
+    """How much of an answer was sent, as far as the application knows; its head is not counted."""
+    if isinstance(response.response, _Counted):
+        return response.response.sent_bytes
+    has_no_body = request_method == "HEAD" or response.status_code in (204, 304)
+    return 0 if has_no_body else len(response.get_data())
+
+
+class _Counted:
+    """The body of an answer, and how much of it was sent."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.sent_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.sent_bytes += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Close what it counts: a generator may hold something until then."""
+        if hasattr(self._pieces, "close"):
+            self._pieces.close()
