@@ -1,15 +1,17 @@
 """Composition root of the API: every part is made here and handed down."""
 
 import csv
+from collections.abc import Callable
 from functools import partial
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 
-from api import exchange, problems
+from api import access_log, exchange, problems
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
 from api.group_intake import GroupIntake
+from api.http_metrics import HttpMetrics
 from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
@@ -22,6 +24,7 @@ from api.routes import (
     health,
     job_pages,
     jobs,
+    metrics,
     model_pages,
     models,
     pages,
@@ -29,6 +32,7 @@ from api.routes import (
     results,
     status,
 )
+from api.service_metrics import ServiceMetrics
 from api.serving import Serving
 from api.speeds import Speeds
 from api.submission import Submission
@@ -45,6 +49,7 @@ from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
+from shared.metrics import AllProcesses, holds_token
 from shared.model_repository import ModelRepository
 from shared.settings import Settings
 
@@ -100,7 +105,11 @@ def create_app(settings: Settings) -> Flask:
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
-    exchange.install(app, is_logged=settings.access_log)
+    exchange.install(app)
+    if settings.access_log:
+        access_log.install(app)
+    # Before the others, so that it measures what all others take.
+    HttpMetrics().install(app)
     _prepare_requests(app, settings)
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
@@ -111,6 +120,11 @@ def create_app(settings: Settings) -> Flask:
     overviews = Overviews(redis, dead_after_seconds=settings.dead_after_seconds)
     most = settings.max_waiting_rows
     app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
+    known = ServiceMetrics(
+        overviews=overviews, workers=workers, reports=reports, repository=repository
+    )
+    scrapers = metrics.make_blueprint(known, AllProcesses(), may_read=scraping(settings))
+    app.register_blueprint(scrapers)
     app.register_blueprint(models.make_blueprint(catalogue))
     app.register_blueprint(health.make_blueprint(workers))
     app.register_blueprint(contract.make_blueprint())
@@ -127,6 +141,17 @@ def create_app(settings: Settings) -> Flask:
     frame.install(app)
     problems.install(app)
     return app
+
+
+def scraping(settings: Settings) -> Callable[[Request], bool]:
+    """Whether a request may read the metrics: anybody's may where no token was chosen."""
+    token = settings.metrics_token
+
+    def may_read(sent: Request) -> bool:
+        is_open = not token.get_secret_value()
+        return is_open or holds_token(sent.headers.get("Authorization", ""), token)
+
+    return may_read
 
 
 def _prepare_requests(app: Flask, settings: Settings) -> None:

@@ -4,11 +4,9 @@ The id stands in every log line that is written meanwhile, in the header of the 
 with a job to the workers. A caller that has an id of its own sends it along.
 """
 
-import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -17,8 +15,6 @@ from flask import Flask, Response, request
 from shared import logs
 from shared.jobs import JOB_ID_PATTERN
 from shared.trail import Trail
-
-logger = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
 
@@ -77,9 +73,8 @@ def request_id(given: str | None = None) -> str:
     return given if given and _SOUND_ID.fullmatch(given) else secrets.token_hex(10)
 
 
-def install(app: Flask, *, is_logged: bool) -> None:
-    """Give every request of `app` its exchange, before all else. `is_logged`: write a line when an
-    answer has been sent."""
+def install(app: Flask) -> None:
+    """Give every request of `app` its exchange, before all else."""
 
     @app.before_request
     def begin_exchange() -> None:
@@ -96,54 +91,4 @@ def install(app: Flask, *, is_logged: bool) -> None:
     def end_exchange(response: Response) -> Response:
         if exchange := _current.get():
             response.headers[HEADER] = exchange.id
-            if is_logged:
-                _log_when_sent(response, exchange)
         return response
-
-
-def _log_when_sent(response: Response, exchange: Exchange) -> None:
-    rule = request.url_rule
-    seen = {"method": request.method, "route": rule.rule if rule else None}
-    # What has its length at hand keeps it.
-    if not response.is_sequence:
-        response.response = _Counted(response.iter_encoded())
-
-    def log() -> None:
-        logger.info(
-            "request answered",
-            extra={
-                **exchange.fields,
-                **seen,
-                "status": response.status_code,
-                "bytes": _sent_bytes(response, request_method=seen["method"]),
-                "seconds": round(time.monotonic() - exchange.began, 4),
-            },
-        )
-
-    response.call_on_close(log)
-
-
-def _sent_bytes(response: Response, *, request_method: object) -> int:
-    """How much of an answer was sent, as far as the application knows; its head is not counted."""
-    if isinstance(response.response, _Counted):
-        return response.response.sent_bytes
-    has_no_body = request_method == "HEAD" or response.status_code in (204, 304)
-    return 0 if has_no_body else len(response.get_data())
-
-
-class _Counted:
-    """The body of an answer, and how much of it was sent."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self.sent_bytes = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            self.sent_bytes += len(piece)
-            yield piece
-
-    def close(self) -> None:
-        """Close what it counts: a generator may hold something until then."""
-        if hasattr(self._pieces, "close"):
-            self._pieces.close()

@@ -32,6 +32,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.JobTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.InvalidIdempotencyKeyError: HTTPStatus.BAD_REQUEST,
     errors.CrossSiteError: HTTPStatus.FORBIDDEN,
+    errors.MetricsTokenError: HTTPStatus.UNAUTHORIZED,
     errors.IdempotencyKeyInUseError: HTTPStatus.CONFLICT,
     errors.TooMuchQueuedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyWaitingError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -95,6 +96,8 @@ def _answer_error(error: errors.RowmillError) -> Response:
     response = problem(status, error.code, str(error), **members)
     if (seconds := _retry_after_seconds(error)) is not None:
         response.headers["Retry-After"] = str(seconds)
+    if status is HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

@@ -16,6 +16,7 @@ from typing import Self
 from flask import Request, Response
 
 from api.deferral import MAY_DEFER, Deferred
+from api.http_metrics import leave_out
 from shared.errors import JobNotFoundError, StoreUnavailableError, TooManyWaitingError
 from shared.job_store.ends import (
     LOOK_SECONDS,
@@ -198,7 +199,11 @@ class _Waiting:
         with self.wait.room.thread() as may_wait:
             if not may_wait and self.wait.may_defer:
                 raise self._later(RETRY_SECONDS)
+            began = time.perf_counter()
             seen = self._look(seconds)
+            # What is taken in for others than those who wait is the API's own work.
+            if seconds:
+                leave_out(time.perf_counter() - began)
         if seen.job.has_ended or self._is_late() or not self.wait.may_defer:
             return self.make_answer(seen)
         raise self._later(LOOK_SECONDS, seen)

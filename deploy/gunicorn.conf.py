@@ -13,8 +13,12 @@ from gunicorn.glogging import Logger
 from api.app import UPLOADS
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
+from shared import metrics
 from shared.logs import JsonFormatter
 from shared.settings import Settings
+
+# Before the application is made: all processes count together, also those of a reload.
+metrics.begin()
 
 _settings = Settings()
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (Gunicorn makes a private file in it)

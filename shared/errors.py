@@ -24,6 +24,7 @@ RowmillError
 │   ├── InvalidIdempotencyKeyError  invalid_idempotency_key
 │   └── IdempotencyKeyReusedError   idempotency_key_reused
 ├── CrossSiteError                  cross_site_request
+├── MetricsTokenError               metrics_token_required
 ├── TooMuchQueuedError              too_much_queued
 ├── TooManyWaitingError             too_many_waiting
 ├── IdempotencyKeyInUseError        idempotency_key_in_use
@@ -305,6 +306,17 @@ class CrossSiteError(RowmillError):
     def __init__(self) -> None:
         super().__init__(
             "This was sent from a page of another site; open the page here and send it again."
+        )
+
+
+class MetricsTokenError(RowmillError):
+    """The metrics are for who holds their token."""
+
+    code = "metrics_token_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send the value of ROWMILL_METRICS_TOKEN as `Authorization: Bearer <token>`."
         )
 
 

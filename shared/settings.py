@@ -160,6 +160,17 @@ class Settings(BaseSettings):
     """Pauses after attempts that failed, each a tenth longer or shorter by chance. The default is
     the schedule of Standard Webhooks, three days in all; attempts end with the job."""
 
+    metrics_token: SecretStr = SecretStr("")
+    """Token that `/metrics` asks for, sent as `Authorization: Bearer`. Empty: workers ask for none,
+    and the API for none but what its other routes ask for."""
+
+    metrics_host: str = "127.0.0.1"
+    """Address on which a worker shows its metrics."""
+
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port on which a worker shows its metrics; each on one machine needs another. 0: not at all.
+    The API shows its own among its other routes."""
+
     log_level: str = "INFO"
     """Least severe log level that is written."""
 

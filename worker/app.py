@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-from celery.signals import celeryd_after_setup, setup_logging, worker_process_init
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    setup_logging,
+    worker_process_init,
+)
 from redis import Redis
 from threadpoolctl import threadpool_limits
 
-from shared import logs
+from shared import logs, metrics
 from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.job_store.connection import connect
 from shared.job_store.leases import Holder, Leases
@@ -28,6 +33,8 @@ from shared.settings import Settings
 from worker import heap, tasks
 from worker.background import Background
 from worker.chunk_runner import ChunkRunner
+from worker.companion import CompanionStep
+from worker.metrics import WorkerMetrics
 from worker.model_cache import ModelCache
 from worker.model_loader import ModelLoader
 from worker.model_trial import try_version
@@ -35,7 +42,6 @@ from worker.model_updates import ModelUpdates
 from worker.model_watch import ModelWatch, ModelWatchStep
 from worker.shadowing import Shadows
 from worker.supervisor import Supervisor, SupervisorStep
-from worker.webhook_process import WebhookStep
 
 MORE_OOM_SCORE = 500
 """How much more readily the system ends a pool process than others when memory runs out. Whatever
@@ -66,6 +72,19 @@ def configure_logs(**_: Any) -> None:
     logs.configure(settings.log_level)
 
 
+@celeryd_init.connect(weak=False)
+def count_together(**_: Any) -> None:
+    """Have what the worker's processes count shown, if anybody may ask for it."""
+    if settings.metrics_port:
+        metrics.begin()
+
+
+@functools.cache
+def worker_metrics() -> WorkerMetrics:
+    """What this process counts; it is made before others are forked."""
+    return WorkerMetrics()
+
+
 @functools.cache
 def redis() -> Redis:
     """This process's connections; a child must not share its parent's."""
@@ -87,6 +106,7 @@ def leases() -> Leases:
         redis(),
         time_limit_seconds=settings.chunk_time_limit_seconds,
         max_job_losses=settings.max_job_losses,
+        on_end=worker_metrics().end_job,
     )
 
 
@@ -97,7 +117,9 @@ def holder() -> Holder:
 @functools.cache
 def models() -> ModelCache:
     """What is loaded here; a pool process begins with what its worker has loaded."""
-    return ModelCache(model_loader(), max_bytes=settings.model_cache_bytes)
+    return ModelCache(
+        model_loader(), max_bytes=settings.model_cache_bytes, metrics=worker_metrics()
+    )
 
 
 @functools.cache
@@ -141,6 +163,7 @@ def chunk_runner() -> ChunkRunner:
         shadows=Shadows(
             models(), model_reports(), time_limit_seconds=settings.chunk_time_limit_seconds
         ),
+        metrics=worker_metrics(),
         max_losses=settings.max_chunk_losses,
         time_limit_seconds=settings.chunk_time_limit_seconds,
     )
@@ -240,4 +263,6 @@ tasks.register(
 app.steps["worker"].add(SupervisorStep.bound(supervisor, QUEUE))
 app.steps["worker"].add(ModelWatchStep.bound(model_watch))
 if settings.webhook_secrets:
-    app.steps["worker"].add(WebhookStep)
+    app.steps["worker"].add(CompanionStep.bound("worker.webhooks"))
+if settings.metrics_port:
+    app.steps["worker"].add(CompanionStep.bound("worker.metrics_server"))

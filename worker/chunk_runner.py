@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from shared.chunks import ASSUMED_SPEED, ChunkResult, joined
@@ -15,6 +15,7 @@ from shared.jobs import JobErrorCode, Lane
 from shared.suspicion import Rows, Suspicion
 from worker.feature_counter import counts_bins
 from worker.joining import score_together
+from worker.metrics import Broken, WorkerMetrics
 from worker.model_cache import ModelCache
 from worker.outage import persistently
 from worker.predictor import Predictor
@@ -60,6 +61,7 @@ class ChunkRunner:
     shadows: Shadows
     max_losses: int
     time_limit_seconds: float
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     has_run: set[str] = field(default_factory=set)
     """Model versions that this process has scored rows with."""
 
@@ -68,18 +70,37 @@ class ChunkRunner:
 
         A model that can't be loaded fails the job.
         """
-        try:
-            if lease.losses:
-                self._run_in_parts(lease)
-            else:
-                self._run_at_once(lease)
-        except AttemptOverError as error:
-            self._log(lease, error.outcome)
-        except ModelError as error:
-            self._fail(lease, error)
+        with self._measured([lease]) as outcomes:
+            try:
+                run = self._run_in_parts if lease.losses else self._run_at_once
+                outcomes.append(run(lease))
+            except AttemptOverError as error:
+                outcomes.append(error.outcome)
+                self._log(lease, error.outcome)
+            except ModelError as error:
+                outcomes.append(Broken.MODEL_FAILED)
+                self._fail(lease, error)
 
     def run_together(self, leases: Sequence[Lease]) -> None:
         """Score chunks of several small jobs with the same spec, and commit all in one step."""
+        with self._measured(leases) as outcomes:
+            outcomes.extend(self._run_together(leases))
+
+    @contextmanager
+    def _measured(self, leases: Sequence[Lease]) -> Iterator[list[Outcome | Broken]]:
+        """Measure an attempt on each of these; gives the list that takes what becomes of them."""
+        self.metrics.begin_attempts(leases)
+        began = time.perf_counter()
+        outcomes: list[Outcome | Broken] = []
+        try:
+            yield outcomes
+        except Exception:
+            outcomes[:] = [Broken.CRASHED] * len(leases)
+            raise
+        finally:
+            self.metrics.end_attempts(leases, outcomes, time.perf_counter() - began)
+
+    def _run_together(self, leases: Sequence[Lease]) -> Sequence[Outcome | Broken]:
         try:
             with time_limit(self.time_limit_seconds):
                 predictor = self._predictor(leases[0])
@@ -89,7 +110,7 @@ class ChunkRunner:
         except ModelError as error:
             for lease in leases:
                 self._fail(lease, error)
-            return
+            return [Broken.MODEL_FAILED] * len(leases)
         done = list(zip(leases, results, strict=True))
         outcomes = persistently(self.leases.commit_all)(done)
         for (lease, result), outcome in zip(done, outcomes, strict=True):
@@ -105,6 +126,7 @@ class ChunkRunner:
                 "failed": sum(result.failed for result in results),
             },
         )
+        return outcomes
 
     def _fail(self, lease: Lease, error: ModelError) -> None:
         logger.error("job failed", extra={"job_id": lease.job_id, "reason": str(error)})
@@ -115,7 +137,7 @@ class ChunkRunner:
         spec = lease.spec
         return self.models.get(spec.model_name, spec.model_version, sha256=spec.model_sha256)
 
-    def _run_at_once(self, lease: Lease) -> None:
+    def _run_at_once(self, lease: Lease) -> Outcome:
         everything = Rows(first=0, behind=lease.plan.rows)
         check = self._check(lease, everything, self.time_limit_seconds)
         with time_limit(self.time_limit_seconds):
@@ -130,8 +152,10 @@ class ChunkRunner:
             )
             result = rows.score(check=check)
         seconds = time.perf_counter() - began
-        if self._commit(lease, result, **rows.timings) is Outcome.COMMITTED:
+        outcome = self._commit(lease, result, **rows.timings)
+        if outcome is Outcome.COMMITTED:
             self._record_speed(lease, result.succeeded, seconds)
+        return outcome
 
     def _record_speed(self, lease: Lease, rows: int, seconds: float) -> None:
         model = lease.spec.speed_id
@@ -148,7 +172,7 @@ class ChunkRunner:
         with suppress(StoreError):  # it only helps to cut better chunks
             self.workers.record_speed(model, speed, is_least=is_small or is_short)
 
-    def _run_in_parts(self, lease: Lease) -> None:
+    def _run_in_parts(self, lease: Lease) -> Outcome:
         """Go on behind what earlier attempts have done, part by part, each noted before it begins:
         should this process die as well, the store knows over which rows."""
         with time_limit(self.time_limit_seconds):
@@ -180,8 +204,10 @@ class ChunkRunner:
                 scoring_seconds += time.perf_counter() - began
                 results.append(result)
                 done = (part, result)
-        if self._commit(lease, joined(results)) is Outcome.COMMITTED:
+        outcome = self._commit(lease, joined(results))
+        if outcome is Outcome.COMMITTED:
             self._record_speed(lease, scored, scoring_seconds)
+        return outcome
 
     def _check(self, lease: Lease, part: Rows, seconds: float) -> Callable[[], None]:
         """Raises AttemptOverError, when called, once nobody wants the result any more."""

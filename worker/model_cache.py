@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from shared.errors import ModelError, ModelLoadError
 from shared.manifest import Manifest, Member
 from worker import heap
+from worker.metrics import WorkerMetrics
 from worker.model_loader import ModelLoader
 from worker.predictor import Predictor
 
@@ -22,7 +23,9 @@ class ModelCache:
     Safe to share by threads, though a predictor is not.
     """
 
-    def __init__(self, loader: ModelLoader, *, max_bytes: int) -> None:
+    def __init__(
+        self, loader: ModelLoader, *, max_bytes: int, metrics: WorkerMetrics | None = None
+    ) -> None:
         """`max_bytes`: of memory that what is kept takes. The versions that were not used for
         longest are given up for others; one alone may be larger.
 
@@ -30,6 +33,7 @@ class ModelCache:
         itself: to give up what it shares would return nothing."""
         self._loader = loader
         self._max_bytes = max_bytes
+        self._metrics = metrics or WorkerMetrics()
         self._predictors: OrderedDict[str, Predictor] = OrderedDict()
         self._sizes: WeakKeyDictionary[Predictor, Mapping[str, int]] = WeakKeyDictionary()
         self._shared: set[str] = set()
@@ -98,6 +102,16 @@ class ModelCache:
                 self._predictors.move_to_end(version_id)
 
     def _load(self, manifest: Manifest) -> Predictor:
+        """Open a version and keep it. Raises ModelError."""
+        try:
+            predictor = self._open(manifest)
+        except ModelError:
+            self._metrics.model_loads.labels(manifest.name, "failed").inc()
+            raise
+        self._metrics.model_loads.labels(manifest.name, "loaded").inc()
+        return predictor
+
+    def _open(self, manifest: Manifest) -> Predictor:
         began = time.perf_counter()
         members: list[Predictor] = []
 
@@ -134,6 +148,8 @@ class ModelCache:
             own.remove(oldest)
             del self._predictors[oldest]
             logger.info("model given up", extra={"model": oldest})
+        self._metrics.cache_bytes.set(self._bytes(own))
+        self._metrics.cache_versions.set(len(self._predictors))
 
     def _bytes(self, version_ids: Iterable[str]) -> int:
         """What these take of the process's own memory, by all versions that they hold."""

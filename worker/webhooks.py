@@ -19,13 +19,14 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException
 
-from shared import logs
+from shared import logs, metrics
 from shared.errors import InputError, JobError, StoreError
 from shared.job_store.connection import connect
 from shared.job_store.deliveries import Attempt, Deliveries, Delivery, DeliveryState
 from shared.job_store.store import JobStore
 from shared.jobs import Job
 from shared.settings import Settings
+from worker.metrics import WorkerMetrics
 from worker.receiver import Answer, Caller
 from worker.webhook_message import Signer, message
 from worker.webhook_pauses import pause_after
@@ -58,6 +59,7 @@ class Deliverer:
     pauses_seconds: Sequence[float]
     """Between two attempts: there is one attempt more."""
     timeout_seconds: float
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     _under_way: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_freed: threading.Event = field(default_factory=threading.Event)
@@ -116,6 +118,7 @@ class Deliverer:
         job = self.store.get(delivery.job_id)
         attempt, answer = self._attempt(job)
         state = self._state(delivery, attempt)
+        self.metrics.webhook_attempts.labels(state).inc()
         fields = {"host": delivery.host, "attempt": delivery.number}
         fields |= {"state": state, "status": attempt.status, "reason": attempt.error}
         if state is DeliveryState.DELIVERED:
@@ -189,6 +192,7 @@ def main(worker_process: int) -> None:
     """Tell callbacks as long as this is the child of a worker's main process."""
     settings = Settings()
     logs.configure(settings.log_level)
+    metrics.join()
     is_stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: is_stopped.set())

@@ -41,6 +41,8 @@
 | ready:{lane}          | list    | callers with jobs that have chunks   | sweep        | both    |
 |                       |         | to run, in the order of their turns  |              |         |
 | ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | sweep        | both    |
+| waiting:{lane}        | zset    | `job chunk` that could be run and is | end          | both    |
+|                       |         | not → since when (ms)                |              |         |
 | workers               | hash    | worker → `last seen (ms) processes   | sweep        | workers |
 |                       |         | bulk processes threads cores`        |              |         |
 | leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |
@@ -130,6 +132,7 @@ FOR_SCRIPTS = {
     "CALLBACKS_OF": "callbacks:%s",
     "READY": "ready:%s",
     "READY_JOBS": "ready:%s:%s",
+    "WAITING_CHUNKS": "waiting:%s",
     "WORKERS": WORKERS,
     "LEASES": "leases:%s",
     "SPEEDS": SPEEDS,
@@ -182,6 +185,10 @@ def progress(job_id: str) -> str:
 
 def leases(worker: str) -> str:
     return FOR_SCRIPTS["LEASES"] % worker
+
+
+def waiting(lane: str) -> str:
+    return FOR_SCRIPTS["WAITING_CHUNKS"] % lane
 
 
 def bell(worker: str, process: int) -> str:

@@ -5,7 +5,7 @@ answer in time, and every one may be repeated after a lost answer.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -59,6 +59,8 @@ class Lease:
     """How earlier attempts were lost."""
     parts_done: dict[Rows, ChunkResult] = field(default_factory=dict)
     """What earlier attempts scored part by part."""
+    waited_seconds: float | None = None
+    """From when the chunk could be run until it was taken; None if nobody knows."""
     trail: Trail = NO_TRAIL
     """Of the request that made the job."""
 
@@ -94,8 +96,18 @@ class Taken:
 class Leases:
     """Gives out chunks. Safe to share by threads; holds nothing but the connection."""
 
-    def __init__(self, redis: Redis, *, time_limit_seconds: float, max_job_losses: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        time_limit_seconds: float,
+        max_job_losses: int,
+        on_end: Callable[[Lease, float], None] | None = None,
+    ) -> None:
+        """`on_end`: told of each job that is ended by a commit, with its last lease, and how many
+        seconds it took since it was made."""
         self._redis = redis
+        self._on_end = on_end
         names = ("take_chunks", "begin_part", "commit_chunks", "return_chunk")
         self._scripts = Scripts(redis, *names)
         self._lease_seconds = time_limit_seconds + GRACE_SECONDS
@@ -201,7 +213,12 @@ class Leases:
             args += [result.succeeded, result.failed, result.feature_counts.dump()]
         holder = results[0][0].holder
         answer = self._scripts.run("commit_chunks", holder.worker, holder.process, *args)
-        return [Outcome(outcome.decode()) for outcome in answer]
+        told = [outcome.decode().partition(" ") for outcome in answer]
+        if self._on_end:
+            for (lease, _), (_, _, milliseconds) in zip(results, told, strict=True):
+                if milliseconds:
+                    self._on_end(lease, int(milliseconds) / 1000)
+        return [Outcome(outcome) for outcome, _, _ in told]
 
     def give_back(self, lease: Lease, *, reason: str = "returned") -> bool:
         """Let others run a chunk; returns whether it was still this lease's.
@@ -221,7 +238,7 @@ class Leases:
 
 def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data: bytes) -> Lease:
     """Raises ValueError for what was not written by this version."""
-    job_id, _, token, attempt, plan, _, losses, parts, trail = chunk
+    job_id, _, token, attempt, plan, _, losses, parts, waited_ms, trail = chunk
     return Lease(
         holder=holder,
         lane=Lane(lane.decode()),
@@ -237,4 +254,5 @@ def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data
             Rows.parse(rows.decode()): records.parse_result(result)
             for rows, result in zip(parts[::2], parts[1::2], strict=True)
         },
+        waited_seconds=waited_ms / 1000 if waited_ms >= 0 else None,
     )

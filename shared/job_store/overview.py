@@ -26,6 +26,15 @@ class Backlog:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What could be run in a lane and is not."""
+
+    chunks: int
+    oldest_seconds: float
+    """For how long the one has waited that could be run first; 0 if none waits."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerState:
     """A worker as it was last heard of."""
 
@@ -53,6 +62,7 @@ class Overview:
     jobs: Mapping[tuple[Lane, JobStatus], int]
     """Those that have not ended."""
     backlog: Backlog
+    waiting: Mapping[Lane, Waiting]
     workers: Sequence[WorkerState]
     """By name."""
     used_bytes: int
@@ -88,10 +98,15 @@ class Overviews:
             for lane in Lane:
                 queued = STAGES[lane, JobStatus.QUEUED]
                 pipe.zrange(keys.UNFINISHED, queued, queued, byscore=True, offset=0, num=1)
+            for lane in Lane:
+                pipe.zcard(keys.waiting(lane))
+                pipe.zrange(keys.waiting(lane), 0, 0, withscores=True)
             time, memory, backlog, told, *found = pipe.execute()
         now_ms = time[0] * 1000 + time[1] / 1000
         counts = dict(zip(STAGES, found, strict=False))
-        oldest = [job_id for ids in found[len(STAGES) :] for job_id in ids]
+        found = found[len(STAGES) :]
+        oldest = [job_id for ids in found[: len(Lane)] for job_id in ids]
+        waiting = found[len(Lane) :]
         names = sorted(told)
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
@@ -103,6 +118,13 @@ class Overviews:
         return Overview(
             jobs=counts,
             backlog=self._backlog(backlog, created, now_ms),
+            waiting={
+                lane: Waiting(
+                    chunks=chunks,
+                    oldest_seconds=max((_seconds(now_ms - since) for _, since in first), default=0),
+                )
+                for lane, chunks, first in zip(Lane, waiting[::2], waiting[1::2], strict=True)
+            },
             workers=[
                 self._worker(text(name), told[name], leases, now_ms)
                 for name, leases in zip(names, held, strict=True)

@@ -303,7 +303,7 @@ def test_every_field_of_the_job_object_is_in_the_reference() -> None:
 
 def test_every_redis_key_is_on_the_architecture_page() -> None:
     parts = {"READY": ("{lane}",), "READY_JOBS": ("{lane}", "{caller}"), "LEASES": ("{worker}",),
-             "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
+             "WAITING_CHUNKS": ("{lane}",), "BELL": ("{worker process}",), "WOKEN": ("{lane}",),
              "CALLBACKS_OF": ("{host}",), "IDEMPOTENCY": ("{key}",)}  # fmt: skip
     known = {f"job:{{id}}{suffix}" for suffix in (*keys.JOB_KEY_SUFFIXES, ":input:{n}")}
     known |= {keys.ends("{api}"), keys.opened("{worker}"), keys.SERVING, keys.COMPARISONS}

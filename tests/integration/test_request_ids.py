@@ -121,7 +121,7 @@ def test_a_stream_is_logged_when_it_is_over_with_all_that_was_sent(
     assert answer.headers["X-Request-ID"] == "stream-1"
     [sent] = found(directory / "api.log", event="request answered", request_id="stream-1")
     assert sent["bytes"] == len(answer.content) > 2000
-    assert (sent["job_id"], sent["route"]) == (job["id"], "/jobs/<job_id>/results")
+    assert (sent["job_id"], sent["route"]) == (job["id"], "/jobs/{job_id}/results")
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,53 @@ local function keep_input(chunk)
   call('EXPIRE', input(chunk), 2 * term('active_seconds'))
 end
 
+-- Chunks that could be run and are not, by lane: since when (ms), or false for one that is not waiting
+-- any more; written at the script's end.
+local WAITING = {}
+
+local function note_waiting(chunk, since)
+  local lane = get('lane')
+  WAITING[lane] = WAITING[lane] or {}
+  WAITING[lane][ID .. ' ' .. chunk] = since
+end
+
+local function begin_waiting(chunk)
+  note_waiting(chunk, string.format('%d', NOW))
+end
+
+-- Take a chunk off the index; returns for how many ms it has waited, -1 if nobody knows.
+local function end_waiting(chunk)
+  note_waiting(chunk, false)
+  local since = call('ZSCORE', string.format(WAITING_CHUNKS, get('lane')), ID .. ' ' .. chunk)
+  return since and NOW - tonumber(since) or -1
+end
+
+-- None of the job's chunks is to be run any more.
+local function stop_waiting()
+  if number('chunks_done') >= number('chunks_total') then return end
+  for chunk = number('chunks_taken'), number('chunks_total') - 1 do note_waiting(chunk, false) end
+  for _, chunk in ipairs(call('LRANGE', RETURNED, 0, -1)) do note_waiting(chunk, false) end
+end
+
+local function write_waiting()
+  for lane, chunks in pairs(WAITING) do
+    local key, entered, left = string.format(WAITING_CHUNKS, lane), {}, {}
+    for chunk, since in pairs(chunks) do
+      if since then
+        entered[#entered + 1] = since
+        entered[#entered + 1] = chunk
+      else
+        left[#left + 1] = chunk
+      end
+    end
+    -- A call takes some thousand arguments, and a job may have more chunks.
+    for i = 1, #entered, 1000 do
+      call('ZADD', key, unpack(entered, i, math.min(i + 999, #entered)))
+    end
+    for i = 1, #left, 1000 do call('ZREM', key, unpack(left, i, math.min(i + 999, #left))) end
+  end
+end
+
 -- Free the inputs of all chunks; those of committed ones are free already.
 local function free_inputs()
   local chunks, done = number('chunks_total'), number('chunks_done')
@@ -184,6 +231,7 @@ end
 
 local function free_all()
   leave_callbacks()
+  if not closed() then stop_waiting() end
   free_inputs()
   call('UNLINK', RECORD, CHUNKS, RETURNED, PARTS, RESULTS, ERRORS, REJECTS, DELIVERIES)
   -- Or what was changed of it would be written back.
@@ -332,6 +380,7 @@ local function settle()
   write_back()
   write_backlog()
   write_stages()
+  write_waiting()
   write_usage()
   for channel, jobs in pairs(TOLD) do
     call('PUBLISH', channel, cjson.encode({string.format('%d', NOW), jobs}))
@@ -344,6 +393,7 @@ local function finish(status, code, detail)
   if code then set('error_code', code, 'error_detail', detail) end
   if NEVER_TAKEN_IN[code] then free_idempotency_key() end
   free_inputs()
+  stop_waiting()
   call('UNLINK', RETURNED, PARTS)
   if term('deadline_seconds') > 0 then call('ZREM', DEADLINES, ID) end
   if number('is_received') == 0 then call('ZREM', UPLOADS, ID) end

@@ -138,6 +138,7 @@ local function give_back(worker, chunk, token, reason, max_lost)
     end
   end
   call('RPUSH', RETURNED, chunk)
+  begin_waiting(chunk)
   renew(RETURNED)
   make_ready()
   return true

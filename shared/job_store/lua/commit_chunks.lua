@@ -1,7 +1,7 @@
 -- ARGV: worker, process, then for each chunk: job, chunk, token, results, errors, rejects, rows
 -- succeeded, rows failed, counts of features. Commits each chunk once, by the holder of its newest lease; the last commit ends the job.
--- Returns for each 'committed', or why not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it
--- finds the result and changes nothing.
+-- Returns for each 'committed', with the ms since the job was made behind it if that ended it, or why
+-- not: 'gone' | 'ended' | 'stale'. Repeated after a lost answer it finds the result and changes nothing.
 local worker = ARGV[1]
 local rows_done = 0
 
@@ -63,8 +63,9 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   elseif not finish_if_complete() then
     renew(RESULTS, ERRORS, REJECTS)
     call('PUBLISH', PROGRESS, chunk)
+    return 'committed'
   end
-  return 'committed'
+  return string.format('committed %d', NOW - number('created_at_ms'))
 end
 
 local outcomes = {}

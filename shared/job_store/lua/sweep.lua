@@ -81,6 +81,16 @@ for _, id in ipairs(over(EXPIRIES)) do
   note('expired', id)
 end
 
+-- Chunks of jobs whose record has gone before anybody forgot them: nothing has happened to these for
+-- so long that they are the first in line.
+for _, lane in ipairs({'small', 'bulk'}) do
+  local key = string.format(WAITING_CHUNKS, lane)
+  for _, member in ipairs(call('ZRANGE', key, 0, most - 1)) do
+    local id = string.match(member, '^%S+')
+    if call('EXISTS', string.format(JOB_KEY, id, '')) == 0 then call('ZREM', key, member) end
+  end
+end
+
 -- How fast rows are done, as a mean that forgets within about ten seconds.
 local rows_done = tonumber(call('HGET', BACKLOG, 'done')) or 0
 local before = tonumber(call('HGET', BACKLOG, 'sampled_done')) or rows_done

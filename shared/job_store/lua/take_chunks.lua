@@ -6,8 +6,9 @@
 -- take turns. With a small job come others that wait for the same model and want the same of it,
 -- whoever sent them. A process runs one thing at a time: what it still holds it never learnt of.
 -- Returns {'leased', 1 if a worker must be woken by a message, lane, spec, then for each chunk {job, chunk,
--- token, attempts, plan, input, lost attempts, pairs of rows and result of parts done, trail}}, with the
--- input of bulk left to be read; {'nothing'}; {'lingers'}; {'unknown'} for a worker not heard of.
+-- token, attempts, plan, input, lost attempts, pairs of rows and result of parts done, ms for which it
+-- has waited or -1, trail}}, with the input of bulk left to be read; {'nothing'}; {'lingers'};
+-- {'unknown'} for a worker not heard of.
 local worker, process = ARGV[1], ARGV[2]
 -- Rows a second that a model of unknown speed is taken for.
 local UNKNOWN_SPEED = 200
@@ -74,6 +75,7 @@ end
 
 local function lease(lane)
   local chunk = next_chunk()
+  local waited = end_waiting(chunk)
   if has_chunks_to_run() then make_ready() end
   local token = call('HINCRBY', CHUNKS, chunk .. ':token', 1)
   local attempts = call('HINCRBY', CHUNKS, chunk .. ':attempts', 1)
@@ -85,7 +87,7 @@ local function lease(lane)
   if get('status') == 'queued' then set('status', 'running') end
   renew()
   local data = lane == 'small' and call('GET', input(chunk)) or ''
-  return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk), get('trail') or ''}
+  return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk), waited, get('trail') or ''}
 end
 
 -- `lease` for the only chunk of a job of so many rows that nobody has begun.
@@ -94,7 +96,7 @@ local function lease_fresh(rows)
   unset('is_ready')
   call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows, '0:worker', worker)
   hold('small', '0', 1)
-  return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {},
+  return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {}, end_waiting('0'),
     get('trail') or ''}
 end
 

@@ -146,6 +146,17 @@ class Snapshot:
                 if job.lane is lane and job.has_chunks_to_run:
                     assert job.id in lines[job.caller]
 
+    def check_waiting(self, expected: Expectation) -> None:
+        """The index of waiting chunks has all that could be run and are not, and no other."""
+        for lane in Lane:
+            assert set(self.values.get(keys.waiting(lane), {})) == {
+                f"{job.id} {number}"
+                for job in expected.jobs
+                if job.lane is lane and job.is_open
+                for number, chunk in enumerate(job.chunks)
+                if chunk.is_waiting
+            }
+
     def check_lifetimes(self) -> None:
         lasting = {key for key, seconds in self.lifetimes.items() if seconds < 0}
         assert {key for key in lasting if key.startswith(("job:", "idempotency:"))} == set()

@@ -37,6 +37,7 @@ def general(key: str) -> str:
     key = re.sub(r"\{job_\w+\}", "{id}", key)
     key = re.sub(r"^ready:(small|bulk):.*$", "ready:{lane}:{caller}", key)
     key = re.sub(r"^ready:(small|bulk)$", "ready:{lane}", key)
+    key = re.sub(r"^waiting:(small|bulk)$", "waiting:{lane}", key)
     key = re.sub(r"^(job:\{id\}:input):\d+$", r"\1:{n}", key)
     key = re.sub(r"^callbacks:.*$", "callbacks:{host}", key)
     key = re.sub(r"^leases:.*$", "leases:{worker}", key)

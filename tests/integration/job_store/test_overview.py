@@ -6,9 +6,11 @@ from shared.errors import StoreUnavailableError
 from shared.job_store import keys
 from shared.job_store.connection import connect
 from shared.job_store.overview import Overview, Overviews
+from shared.job_store.workers import SWEPT_AT_ONCE
 from shared.jobs import JobErrorCode, JobStatus, Lane
+from shared.suspicion import LossReason
 from tests.integration.job_store.every_state import jobs_in_every_state
-from tests.job_steps import JobSteps
+from tests.job_steps import WORKER, JobSteps
 
 
 def overview(steps: JobSteps) -> Overview:
@@ -75,6 +77,14 @@ def test_small_jobs_are_counted_apart(steps: JobSteps) -> None:
 def test_a_job_that_is_over_in_any_way_is_counted_no_more(steps: JobSteps, end: str) -> None:
     job_id = steps.submit(deadline_seconds=50)
     steps.beat()
+    end_in_this_way(steps, job_id, end)
+    steps.sweep()
+
+    assert jobs(steps) == {}
+
+
+def end_in_this_way(steps: JobSteps, job_id: str, end: str) -> None:
+    """The sweep does the rest."""
     if end == "cancel":
         steps.store.cancel(job_id)
     elif end == "fail":
@@ -87,9 +97,6 @@ def test_a_job_that_is_over_in_any_way_is_counted_no_more(steps: JobSteps, end: 
         steps.make_due(keys.EXPIRIES, job_id)
     else:
         steps.expire(job_id)
-    steps.sweep()
-
-    assert jobs(steps) == {}
 
 
 def test_what_is_counted_agrees_with_the_records(steps: JobSteps) -> None:
@@ -130,6 +137,86 @@ def test_the_oldest_job_that_nobody_has_begun_is_how_long_others_wait(steps: Job
     assert after is not None
     assert after < 100
     assert overview(steps).backlog.oldest_waiting_seconds is None
+
+
+def waiting(steps: JobSteps) -> dict[Lane, int]:
+    """Chunks that wait, by lane, of those that have any."""
+    return {lane: of.chunks for lane, of in overview(steps).waiting.items() if of.chunks}
+
+
+def test_chunks_wait_from_when_they_could_be_run_until_they_are(steps: JobSteps) -> None:
+    steps.submit(chunks=3)
+    for _ in range(2):
+        steps.submit_small()
+    before = waiting(steps)
+    together = steps.take_together(1)
+    lease = steps.leased(2)
+    taken = waiting(steps)
+    steps.leases.give_back(lease, reason=LossReason.DIED)
+    given_back = waiting(steps)
+    steps.commit_all(together.leases)
+    steps.run_all()
+
+    assert before == {Lane.SMALL: 2, Lane.BULK: 3}
+    assert taken == {Lane.BULK: 2}
+    assert given_back == {Lane.BULK: 3}
+    assert waiting(steps) == {}
+
+
+@pytest.mark.parametrize("how", ["vanish", "leave", "overdue"])
+def test_chunks_of_a_worker_that_is_no_more_wait_again(steps: JobSteps, how: str) -> None:
+    steps.submit()
+    lease = steps.leased()
+    if how == "leave":
+        steps.registry.leave(WORKER)
+    elif how == "vanish":
+        steps.silence()
+    else:
+        steps.overdue(lease)
+    steps.sweep()
+
+    assert waiting(steps) == {Lane.BULK: 1}
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail", "delete", "deadline", "expire", "vanish"])
+def test_chunks_of_a_job_that_is_over_in_any_way_wait_no_more(steps: JobSteps, end: str) -> None:
+    job_id = steps.submit(chunks=2001, deadline_seconds=50)
+    steps.beat()
+    steps.leases.give_back(steps.leased())
+    end_in_this_way(steps, job_id, end)
+    steps.sweep()
+    # Of what has vanished so many are found in a round.
+    for _ in range(2001 // SWEPT_AT_ONCE):
+        steps.sweep()
+
+    assert waiting(steps) == {}
+    assert not list(steps.redis.scan_iter("waiting:*"))
+
+
+def test_the_chunk_that_could_be_run_first_is_how_long_a_lane_waits(steps: JobSteps) -> None:
+    first, second = steps.submit(), steps.submit()
+    for job_id, seconds in ((first, 500), (second, 100)):
+        steps.redis.zincrby(keys.waiting(Lane.BULK), -seconds * 1000, f"{job_id} 0")
+    before = overview(steps).waiting
+    lease = steps.leased()
+    after = overview(steps).waiting
+    steps.leases.give_back(lease)
+    again = steps.leased(2), steps.leased(3)
+
+    assert before[Lane.SMALL].oldest_seconds == 0
+    assert 500 <= before[Lane.BULK].oldest_seconds < 600
+    assert 100 <= after[Lane.BULK].oldest_seconds < 200
+    assert 500 <= (lease.waited_seconds or 0) < 600
+    # What was given back waits from then on.
+    assert [int((of.waited_seconds or 0) // 100) for of in again] == [1, 0]
+    assert overview(steps).waiting[Lane.BULK].oldest_seconds == 0
+
+
+def test_a_chunk_that_waits_since_before_there_was_an_index_is_taken(steps: JobSteps) -> None:
+    steps.submit()
+    steps.redis.delete(keys.waiting(Lane.BULK))
+
+    assert steps.leased().waited_seconds is None
 
 
 def test_a_rate_is_shown_as_long_as_somebody_measures_it(steps: JobSteps) -> None:

@@ -331,6 +331,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         snapshot.check_leases(self.expected)
         snapshot.check_backlog(self.expected)
         snapshot.check_lines(self.expected)
+        snapshot.check_waiting(self.expected)
         snapshot.check_unfinished(self.expected)
         snapshot.check_lifetimes()
 

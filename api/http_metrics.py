@@ -1,0 +1,99 @@
+"""How many requests the API answers, how fast, and how many it is at: counted by each process."""
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from flask import Flask, Request, Response, g, request
+from prometheus_client import Counter, Gauge, Histogram
+from werkzeug.wsgi import ClosingIterator
+
+from api.deferral import RESUME
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Bounds of the buckets: a small request takes about two milliseconds."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER = "other"
+UNKNOWN = "unknown"
+"""Callers may write any method and any path; what becomes a label is bounded."""
+
+Wsgi = Callable[..., Iterable[bytes]]
+
+
+class HttpMetrics:
+    """What one process counts of its requests. Safe to share by threads."""
+
+    def __init__(self) -> None:
+        self.requests = Counter(
+            "rowmill_http_requests",
+            "Requests answered, by route, method and status.",
+            ["route", "method", "status"],
+            registry=None,
+        )
+        self.seconds = Histogram(
+            "rowmill_http_request_seconds",
+            "Time from a request's head to that of its answer, less waiting for jobs to end.",
+            ["route"],
+            buckets=SECONDS,
+            registry=None,
+        )
+        self.in_progress = Gauge(
+            "rowmill_http_requests_in_progress",
+            "Requests that a thread works on, or sends the answer to.",
+            registry=None,
+            multiprocess_mode="livesum",
+        )
+
+    def install(self, app: Flask) -> None:
+        """Count all requests of `app`."""
+        app.before_request(self._begin)
+        app.after_request(self._count)
+        app.wsgi_app = self._in_progress(app.wsgi_app)  # type: ignore[method-assign]
+
+    @staticmethod
+    def _begin() -> None:
+        g.began = time.perf_counter()
+
+    def _count(self, response: Response) -> Response:
+        """Count an answer whose head is about to be sent: what follows, as a stream does, may
+        take as long as its reader likes."""
+        route = route_of(request)
+        method = request.method if request.method in METHODS else OTHER
+        self.requests.labels(route, method, response.status_code).inc()
+        # One that was put aside has waited by far the most of its time.
+        if RESUME not in request.environ:
+            seconds = time.perf_counter() - g.began - g.get("waited_seconds", 0.0)
+            self.seconds.labels(route).observe(seconds)
+        return response
+
+    def _in_progress(self, application: Wsgi) -> Wsgi:
+        # Any: what a WSGI environment holds, and what its server is given to call.
+        def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            self.in_progress.inc()
+            try:
+                body = application(environ, start_response)
+            except BaseException:  # also one that is put aside: no thread works on it
+                self.in_progress.dec()
+                raise
+            return ClosingIterator(body, self.in_progress.dec)
+
+        return answer
+
+
+def leave_out(seconds: float) -> None:
+    """Note that the request has waited for a job for so long: that is not the API's own time."""
+    g.waited_seconds = g.get("waited_seconds", 0.0) + seconds
+
+
+def route_of(asked: Request) -> str:
+    """The route's template as the reference writes it, never the path."""
+    return template(asked.url_rule.rule) if asked.url_rule else UNKNOWN
+
+
+@cache
+def template(rule: str) -> str:
+    """`/jobs/{job_id}` for `/jobs/<job_id>`."""
+    return re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule)
