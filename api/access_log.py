@@ -27,7 +27,7 @@ def _log_when_sent(response: Response, served: Exchange) -> None:
     seen = {"method": request.method, "route": route_of(request)}
     # What has its length at hand keeps it.
     if not response.is_sequence:
-        response.response = _Counted(response.response)
+        response.response = _Counted(response.response)  # type: ignore[arg-type]  # it is bytes
 
     def log() -> None:
         logger.info(
@@ -55,11 +55,11 @@ def _sent_bytes(response: Response, *, request_method: object) -> int:
 class _Counted:
     """The body of an answer, and how much of it was sent."""
 
-    def __init__(self, pieces: Iterable[bytes] | Iterable[str]) -> None:
+    def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = pieces
         self.sent_bytes = 0
 
-    def __iter__(self) -> Iterator[bytes | str]:
+    def __iter__(self) -> Iterator[bytes]:
         for piece in self._pieces:
             self.sent_bytes += len(piece)
             yield piece
