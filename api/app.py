@@ -6,7 +6,7 @@ from functools import partial
 
 from flask import Flask, Request, Response, request
 
-from api import access_log, exchange, problems
+from api import access_log, exchange, problems, request_spans
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -38,6 +38,7 @@ from api.speeds import Speeds
 from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
+from shared import tracing
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
@@ -105,11 +106,7 @@ def create_app(settings: Settings) -> Flask:
     app.response_class = Answer
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
 
-    exchange.install(app)
-    if settings.access_log:
-        access_log.install(app)
-    # Before the others, so that it measures what all others take.
-    HttpMetrics().install(app)
+    _watch_requests(app, settings)
     _prepare_requests(app, settings)
     app.register_blueprint(jobs.make_blueprint(submission, store, waiting_room))
     app.register_blueprint(predict.make_blueprint(submission, store, waiting_room))
@@ -152,6 +149,17 @@ def scraping(settings: Settings) -> Callable[[Request], bool]:
         return is_open or holds_token(sent.headers.get("Authorization", ""), token)
 
     return may_read
+
+
+def _watch_requests(app: Flask, settings: Settings) -> None:
+    """What is noted of all requests, whatever becomes of them: before all else."""
+    exchange.install(app)
+    if settings.access_log:
+        access_log.install(app)
+    if tracing.is_on():
+        request_spans.install(app)
+    # Before the others, so that it measures what all others take.
+    HttpMetrics().install(app)
 
 
 def _prepare_requests(app: Flask, settings: Settings) -> None:

@@ -9,12 +9,16 @@ import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request
 
-from shared import logs
+from shared import logs, tracing
 from shared.jobs import JOB_ID_PATTERN
 from shared.trail import Trail
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 HEADER = "X-Request-ID"
 
@@ -36,6 +40,8 @@ class Exchange:
     fields: dict[str, object] = field(default_factory=dict)
     """What its log lines say of it."""
     began: float = field(default_factory=time.monotonic)
+    span: "Span | None" = None
+    """In a trace, if there is one."""
 
     def __post_init__(self) -> None:
         self.fields["request_id"] = self.id
@@ -59,7 +65,8 @@ def current() -> Exchange | None:
 def trail() -> Trail:
     """What a job keeps of the request that makes it."""
     exchange = _current.get()
-    return Trail(request_id=exchange.id) if exchange else Trail()
+    request_id = exchange.id if exchange else ""
+    return Trail(request_id=request_id, traceparent=tracing.traceparent())
 
 
 def concerns(job_id: str) -> None:

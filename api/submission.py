@@ -20,6 +20,7 @@ from api.rejects import chunks_of
 from api.serving import Served, Serving
 from api.specification import InputColumns, SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
+from shared import tracing
 from shared.callbacks import parse_callback
 from shared.chunks import target_rows
 from shared.errors import (
@@ -84,6 +85,7 @@ class Submission:
 
     # --- a body
 
+    @tracing.span("take in a job")
     def submit(self, options: SubmitOptions, body: Body, sender: Sender) -> Submitted:
         """Take in a whole body; the job may be running or done by then.
 
@@ -194,6 +196,7 @@ class Submission:
 
     # --- failed rows
 
+    @tracing.span("take in a job")
     def retry(self, job_id: str, model: str | None, sender: Sender) -> Submitted:
         """A job of the rows of an ended job that failed. They keep their numbers and lines, and its
         end is told where that of the first job was.

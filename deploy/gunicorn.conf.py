@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 from api.app import UPLOADS
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
-from shared import metrics
+from shared import metrics, tracing
 from shared.logs import JsonFormatter
 from shared.settings import Settings
 
@@ -66,6 +66,11 @@ logger_class = JsonLogger
 # Gunicorn's control socket would be one file per user account: two stacks would share it, and a
 # container's read-only root has no place for it. Signals are all we need.
 control_socket_disable = True
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Called in a process that ends."""
+    tracing.end()
 
 
 def post_worker_init(worker: Any) -> None:

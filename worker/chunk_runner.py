@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from shared import tracing
 from shared.chunks import ASSUMED_SPEED, ChunkResult, joined
 from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
@@ -243,6 +244,7 @@ class ChunkRunner:
 
     @staticmethod
     def _log(lease: Lease, outcome: Outcome, **fields: float) -> None:
+        tracing.note({"rowmill.outcome": outcome.value})
         logger.info(
             "chunk run",
             extra={

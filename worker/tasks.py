@@ -16,6 +16,7 @@ from shared.jobs import Lane
 from shared.suspicion import LossReason
 from worker.background import Background
 from worker.chunk_runner import ChunkRunner
+from worker.chunk_spans import chunk_spans
 from worker.outage import persistently
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ class Shift:
             seconds = linger_seconds if will_linger and is_idle and not is_over else 0.0
             taken = self._take(seconds)
             if taken.leases:
-                with logs.more_fields(**_fields(taken.leases)):
+                with logs.more_fields(**_fields(taken.leases)), chunk_spans(taken.leases):
                     self._run(taken.leases)
                 will_linger = True
                 if is_over:

@@ -1,4 +1,4 @@
-"""What watches the service: rules that fire when they should, a dashboard and docs that fit them."""
+"""What watches the service: rules that fire when they should, a dashboard and docs that fit."""
 
 import json
 import os
@@ -153,7 +153,9 @@ def test_what_is_mounted_is_there() -> None:
 
 @pytest.mark.skipif(not shutil.which("sh"), reason="there is no shell")
 def test_grafana_does_not_start_without_a_password() -> None:
-    entrypoint = [part.replace("$$", "$") for part in compose()["services"]["grafana"]["entrypoint"]]
+    entrypoint = [
+        part.replace("$$", "$") for part in compose()["services"]["grafana"]["entrypoint"]
+    ]
 
     refused = subprocess.run(
         entrypoint,
