@@ -3,10 +3,9 @@
 import re
 import time
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request, Response, request
 from prometheus_client import Counter, Gauge, Histogram
 from werkzeug.wsgi import ClosingIterator
 
@@ -19,6 +18,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER = "other"
 UNKNOWN = "unknown"
 """Callers may write any method and any path; what becomes a label is bounded."""
+
+BEGAN = "rowmill.began"
+"""Where an environment has it: when the request began, later by what it has waited."""
 
 Wsgi = Callable[..., Iterable[bytes]]
 
@@ -46,33 +48,18 @@ class HttpMetrics:
             registry=None,
             multiprocess_mode="livesum",
         )
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def install(self, app: Flask) -> None:
         """Count all requests of `app`."""
-        app.before_request(self._begin)
         app.after_request(self._count)
-        app.wsgi_app = self._in_progress(app.wsgi_app)  # type: ignore[method-assign]
+        app.wsgi_app = self._measured(app.wsgi_app)  # type: ignore[method-assign]
 
-    @staticmethod
-    def _begin() -> None:
-        g.began = time.perf_counter()
-
-    def _count(self, response: Response) -> Response:
-        """Count an answer whose head is about to be sent: what follows, as a stream does, may
-        take as long as its reader likes."""
-        route = route_of(request)
-        method = request.method if request.method in METHODS else OTHER
-        self.requests.labels(route, method, response.status_code).inc()
-        # One that was put aside has waited by far the most of its time.
-        if RESUME not in request.environ:
-            seconds = time.perf_counter() - g.began - g.get("waited_seconds", 0.0)
-            self.seconds.labels(route).observe(seconds)
-        return response
-
-    def _in_progress(self, application: Wsgi) -> Wsgi:
+    def _measured(self, application: Wsgi) -> Wsgi:
         # Any: what a WSGI environment holds, and what its server is given to call.
         def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
             self.in_progress.inc()
+            environ[BEGAN] = time.perf_counter()
             try:
                 body = application(environ, start_response)
             except BaseException:  # also one that is put aside: no thread works on it
@@ -82,18 +69,36 @@ class HttpMetrics:
 
         return answer
 
+    def _count(self, response: Response) -> Response:
+        """Count an answer whose head is about to be sent: what follows, as a stream does, may
+        take as long as its reader likes."""
+        # The proxy looks for the request anew at each attribute.
+        sent = request._get_current_object()  # type: ignore[attr-defined]
+        count, seconds = self._series(sent, response.status_code)
+        count.inc()
+        # One that was put aside has waited by far the most of its time.
+        if RESUME not in sent.environ:
+            seconds.observe(time.perf_counter() - sent.environ[BEGAN])
+        return response
 
-def leave_out(seconds: float) -> None:
-    """Note that the request has waited for a job for so long: that is not the API's own time."""
-    g.waited_seconds = g.get("waited_seconds", 0.0) + seconds
+    def _series(self, sent: Request, status: int) -> tuple[Counter, Histogram]:
+        """What the answer counts in; looking it up by labels would take twice as long."""
+        method = sent.method if sent.method in METHODS else OTHER
+        key = (sent.url_rule.rule if sent.url_rule else UNKNOWN, method, status)
+        found = self._found.get(key)
+        if found is None:
+            route = template(key[0])
+            count = self.requests.labels(route, method, status)
+            found = self._found[key] = count, self.seconds.labels(route)
+        return found
 
 
-def route_of(asked: Request) -> str:
-    """The route's template as the reference writes it, never the path."""
-    return template(asked.url_rule.rule) if asked.url_rule else UNKNOWN
+def leave_out(environ: dict[str, Any], seconds: float) -> None:
+    """Note that a request has waited for a job for so long: that is not the API's own time."""
+    if BEGAN in environ:
+        environ[BEGAN] += seconds
 
 
-@cache
 def template(rule: str) -> str:
     """`/jobs/{job_id}` for `/jobs/<job_id>`."""
     return re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule)

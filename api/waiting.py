@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from flask import Request, Response
 
@@ -91,7 +91,7 @@ class WaitingRoom:
         seconds = min(float(match[1]), self._max_seconds) if match else None
         if seconds is not None and not self._seats.acquire(blocking=False):
             seconds = None
-        return Wait(self, seconds, may_defer=MAY_DEFER in request.environ)
+        return Wait(self, seconds, environ=request.environ)
 
     def leave(self) -> None:
         """Give back the seat of a `wait`."""
@@ -114,11 +114,15 @@ class Wait:
     Its seat is given back when the context is left with an answer or an error.
     """
 
-    def __init__(self, room: WaitingRoom, seconds: float | None, *, may_defer: bool) -> None:
+    # Any: what a WSGI environment holds.
+    def __init__(
+        self, room: WaitingRoom, seconds: float | None, *, environ: dict[str, Any]
+    ) -> None:
         """`seconds`: None if nothing was asked for, or no seat was free."""
         self.room = room
         self.seconds = seconds
-        self.may_defer = may_defer
+        self.environ = environ
+        self.may_defer = MAY_DEFER in environ
         self.is_cut_short = False
         self._hearing: Hearing | None = None
 
@@ -201,9 +205,9 @@ class _Waiting:
                 raise self._later(RETRY_SECONDS)
             began = time.perf_counter()
             seen = self._look(seconds)
-            # What is taken in for others than those who wait is the API's own work.
+            # Of who does not wait it is the API's own work, that of taking the job in.
             if seconds:
-                leave_out(time.perf_counter() - began)
+                leave_out(self.wait.environ, time.perf_counter() - began)
         if seen.job.has_ended or self._is_late() or not self.wait.may_defer:
             return self.make_answer(seen)
         raise self._later(LOOK_SECONDS, seen)

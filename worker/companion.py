@@ -49,6 +49,6 @@ class CompanionStep(bootsteps.StartStopStep):
     def _look(self) -> None:
         if self.process is None or (exit_code := self.process.poll()) is None:
             return
-        fields = {"module": self.module, "exit_code": exit_code}
+        fields = {"program": self.module, "exit_code": exit_code}
         logger.error("process beside the worker died", extra=fields)
         self._begin()

@@ -95,6 +95,19 @@ def _health() -> tuple[Operation, ...]:
             },
             raises=(errors.InvalidParameterError, errors.StoreUnavailableError),
         ),
+        Operation(
+            method="get",
+            path="/metrics",
+            tag="health",
+            name="readMetrics",
+            summary="Get what was counted, for Prometheus",
+            answers={
+                HTTPStatus.OK: Answer(
+                    summary="In Prometheus's text format", content={"text/plain": TEXT_FILE}
+                ),
+            },
+            raises=(errors.MetricsTokenError,),
+        ),
     )
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+from redis import Redis
 
 from shared.job_store import keys
-from shared.job_store.leases import Lease, Outcome
+from shared.job_store.leases import Lease, Leases, Outcome
 from shared.jobs import JobStatus
 from shared.suspicion import LossReason, LostAttempt, Rows
-from tests.factories import MAX_JOB_LOSSES
+from tests.factories import MAX_JOB_LOSSES, make_result
 from tests.job_steps import WORKER, JobSteps, lease_field
 
 LOSES: dict[str, Callable[[JobSteps, Lease], object]] = {
@@ -280,3 +281,26 @@ def test_a_job_is_given_up_for_deaths_and_not_for_machines_that_vanish(
     LOSES[loses](steps, steps.leased())
 
     assert steps.store.get(job_id).error_code == code
+
+
+def test_who_ends_a_job_is_told_how_long_it_took(redis: Redis, steps: JobSteps) -> None:
+    ended: list[tuple[str, float]] = []
+    leases = Leases(
+        redis,
+        time_limit_seconds=60,
+        max_job_losses=MAX_JOB_LOSSES,
+        on_end=lambda lease, seconds: ended.append((lease.job_id, seconds)),
+    )
+    small, bulk = steps.submit_small(), steps.submit(chunks=2, error_threshold=0)
+    redis.hincrby(keys.record(small), "created_at_ms", -500_000)
+    redis.hincrby(keys.record(bulk), "created_at_ms", -100_000)
+    lease = steps.leased(1)
+    for _ in range(2):
+        leases.commit(lease, make_result())
+    first = steps.leased(1)
+    leases.commit(first, make_result(succeeded=10))
+    before = [job_id for job_id, _ in ended]
+    leases.commit(steps.leased(2), make_result(succeeded=9, failed=1))
+
+    assert before == [small]
+    assert [(job_id, seconds // 100) for job_id, seconds in ended] == [(small, 5.0), (bulk, 1.0)]
