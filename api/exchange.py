@@ -85,7 +85,8 @@ def install(app: Flask) -> None:
 
     @app.before_request
     def begin_exchange() -> None:
-        sent = request
+        # The proxy looks for the request anew at each attribute.
+        sent = request._get_current_object()  # type: ignore[attr-defined]
         exchange = sent.environ.get(EXCHANGE)
         if exchange is None:
             exchange = Exchange(id=request_id(sent.environ.get("HTTP_X_REQUEST_ID")))
