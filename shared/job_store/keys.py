@@ -42,7 +42,8 @@
 |                       |         | to run, in the order of their turns  |              |         |
 | ready:{lane}:{caller} | list    | these jobs of one caller, in turn    | sweep        | both    |
 | waiting:{lane}        | zset    | `job chunk` that could be run and is | end          | both    |
-|                       |         | not → since when (ms)                |              |         |
+|                       |         | not → since when (ms); of small jobs |              |         |
+|                       |         | only what was given back             |              |         |
 | workers               | hash    | worker → `last seen (ms) processes   | sweep        | workers |
 |                       |         | bulk processes threads cores`        |              |         |
 | leases:{worker}       | hash    | `job chunk` → `process token lane    | sweep        | workers |

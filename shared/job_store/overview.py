@@ -27,7 +27,8 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """What could be run in a lane and is not."""
+    """What could be run in a lane and is not: in the small one, jobs that are queued, which are a
+    chunk each, and chunks that were given back; in the other all chunks."""
 
     chunks: int
     oldest_seconds: float
@@ -104,26 +105,27 @@ class Overviews:
             time, memory, backlog, told, *found = pipe.execute()
         now_ms = time[0] * 1000 + time[1] / 1000
         counts = dict(zip(STAGES, found, strict=False))
-        found = found[len(STAGES) :]
-        oldest = [job_id for ids in found[: len(Lane)] for job_id in ids]
-        waiting = found[len(Lane) :]
+        oldest = found[len(STAGES) :][: len(Lane)]
+        indexed = found[len(STAGES) + len(Lane) :]
         names = sorted(told)
         with translated_errors(), self._redis.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hvals(keys.leases(text(name)))
-            for job_id in oldest:
-                pipe.hget(keys.record(text(job_id)), "created_at_ms")
+            for ids in oldest:
+                pipe.hget(keys.record(text(ids[0]) if ids else ""), "created_at_ms")
             answers = pipe.execute()
-        held, created = answers[: len(names)], answers[len(names) :]
+        held = answers[: len(names)]
+        created = dict(zip(Lane, answers[len(names) :], strict=True))
         return Overview(
             jobs=counts,
-            backlog=self._backlog(backlog, created, now_ms),
+            backlog=self._backlog(backlog, list(created.values()), now_ms),
             waiting={
-                lane: Waiting(
-                    chunks=chunks,
-                    oldest_seconds=max((_seconds(now_ms - since) for _, since in first), default=0),
-                )
-                for lane, chunks, first in zip(Lane, waiting[::2], waiting[1::2], strict=True)
+                Lane.SMALL: _waiting(
+                    indexed[0] + counts[Lane.SMALL, JobStatus.QUEUED],
+                    [*(since for _, since in indexed[1]), created[Lane.SMALL]],
+                    now_ms,
+                ),
+                Lane.BULK: _waiting(indexed[2], [since for _, since in indexed[3]], now_ms),
             },
             workers=[
                 self._worker(text(name), told[name], leases, now_ms)
@@ -158,6 +160,11 @@ class Overviews:
             is_live=now_ms - at_ms <= self._dead_after_ms,
             running=[(int(process), Lane(lane)) for process, _, lane, _ in running],
         )
+
+
+def _waiting(chunks: int, since_ms: Sequence[float | bytes | None], now_ms: float) -> Waiting:
+    ages = [_seconds(now_ms - float(at_ms)) for at_ms in since_ms if at_ms]
+    return Waiting(chunks=chunks, oldest_seconds=max(ages, default=0.0))
 
 
 def _seconds(milliseconds: float) -> float:

@@ -54,7 +54,7 @@ end
 local function add_chunk(chunk, plan, rows, growth)
   call('HSET', CHUNKS, chunk, plan, chunk .. ':growth', growth)
   set('total', number('total') + rows, 'chunks_total', number('chunks_total') + 1)
-  begin_waiting(chunk)
+  if get('lane') ~= 'small' then begin_waiting(chunk) end
   make_ready()
 end
 

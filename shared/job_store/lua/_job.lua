@@ -138,7 +138,8 @@ local function keep_input(chunk)
 end
 
 -- Chunks that could be run and are not, by lane: since when (ms), or false for one that is not waiting
--- any more; written at the script's end.
+-- any more; written at the script's end. A small job is one chunk, which waits as long as its job is
+-- queued: there is an index of that already, and only such chunks enter this one as are given back.
 local WAITING = {}
 
 local function note_waiting(chunk, since)

@@ -22,7 +22,8 @@ local _, processes, most_bulk = parse_worker(seen)
 -- Open a job and read what is needed of its record.
 local function look_at(id)
   open(id)
-  fetch('status', 'lane', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms', 'trail')
+  fetch('status', 'lane', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms',
+    'created_at_ms', 'trail')
 end
 
 -- Open a job that has left its line; whether there is a chunk of it to run.
@@ -96,8 +97,8 @@ local function lease_fresh(rows)
   unset('is_ready')
   call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows, '0:worker', worker)
   hold('small', '0', 1)
-  return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {}, end_waiting('0'),
-    get('trail') or ''}
+  return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {},
+    NOW - number('created_at_ms'), get('trail') or ''}
 end
 
 -- The rows and the spec of a job of one chunk that nobody has begun; false for another.

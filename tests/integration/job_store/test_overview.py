@@ -180,13 +180,13 @@ def test_chunks_of_a_worker_that_is_no_more_wait_again(steps: JobSteps, how: str
 
 @pytest.mark.parametrize("end", ["cancel", "fail", "delete", "deadline", "expire", "vanish"])
 def test_chunks_of_a_job_that_is_over_in_any_way_wait_no_more(steps: JobSteps, end: str) -> None:
-    job_id = steps.submit(chunks=2001, deadline_seconds=50)
+    job_id = steps.submit(chunks=1201, deadline_seconds=50)
     steps.beat()
     steps.leases.give_back(steps.leased())
     end_in_this_way(steps, job_id, end)
     steps.sweep()
     # Of what has vanished so many are found in a round.
-    for _ in range(2001 // SWEPT_AT_ONCE):
+    for _ in range(1201 // SWEPT_AT_ONCE):
         steps.sweep()
 
     assert waiting(steps) == {}
@@ -210,6 +210,22 @@ def test_the_chunk_that_could_be_run_first_is_how_long_a_lane_waits(steps: JobSt
     # What was given back waits from then on.
     assert [int((of.waited_seconds or 0) // 100) for of in again] == [1, 0]
     assert overview(steps).waiting[Lane.BULK].oldest_seconds == 0
+
+
+def test_a_small_job_waits_from_when_it_was_made_or_given_back(steps: JobSteps) -> None:
+    first, second = steps.submit_small(), steps.submit_small()
+    for job_id, seconds in ((first, 500), (second, 100)):
+        steps.redis.hincrby(keys.record(job_id), "created_at_ms", -seconds * 1000)
+    before = overview(steps).waiting[Lane.SMALL]
+    [lease] = steps.take_together(most_jobs=1).leases
+    steps.leases.give_back(lease, reason=LossReason.DIED)
+    given_back = overview(steps).waiting[Lane.SMALL]
+    again = steps.leased(1), steps.leased(2)
+
+    assert (before.chunks, int(before.oldest_seconds // 100)) == (2, 5)
+    assert (given_back.chunks, int(given_back.oldest_seconds // 100)) == (2, 1)
+    assert [int((of.waited_seconds or 0) // 100) for of in (lease, *again)] == [5, 1, 0]
+    assert waiting(steps) == {}
 
 
 def test_a_chunk_that_waits_since_before_there_was_an_index_is_taken(steps: JobSteps) -> None:
