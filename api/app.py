@@ -7,7 +7,7 @@ from functools import partial
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from api import audit, auth, guards, problems, security_headers
+from api import access_log, audit, auth, exchange, guards, problems, request_spans, security_headers
 from api.answers import Answer
 from api.catalogue import Catalogue
 from api.deferral import RESUME
@@ -43,6 +43,7 @@ from api.speeds import Speeds
 from api.submission import Submission
 from api.uploads import Uploads
 from api.waiting import WaitingRoom
+from shared import tracing
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect, limit_storage
@@ -99,8 +100,7 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # documents are written in reading order
     parts = _make_parts(settings)
     guards.install(app, allowed_hosts=settings.host_names)
-    # First, so that it measures what all others take.
-    HttpMetrics().install(app)
+    _watch_requests(app, settings)
     _prepare_requests(app, parts)
     _add_routes(app, parts)
     _add_pages(app, parts)
@@ -216,6 +216,17 @@ def _add_pages(app: Flask, parts: Parts) -> None:
     app.register_blueprint(pages.make_blueprint(parts.catalogue, store))
     app.register_blueprint(job_pages.make_blueprint(shown, submission))
     app.register_blueprint(model_pages.make_blueprint(parts.catalogue, submission, scorer, room))
+
+
+def _watch_requests(app: Flask, settings: Settings) -> None:
+    """What is noted of all requests, whatever becomes of them: before all else."""
+    exchange.install(app)
+    if settings.access_log:
+        access_log.install(app)
+    if tracing.is_on():
+        request_spans.install(app)
+    # Before the others, so that it measures what all others take.
+    HttpMetrics().install(app)
 
 
 def _prepare_requests(app: Flask, parts: Parts) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, Request, Response, request
 from pydantic import SecretStr
 
-from api import cookies
+from api import cookies, exchange
 from api.access import Access, access_to
 from api.deferral import CARRIED
 from api.known_keys import RECENT_SECONDS, KnownKeys
@@ -113,6 +113,7 @@ class Guard:
         elif not access.is_open:
             caller = self.caller()
             set_caller(request, caller)
+            exchange.called_by(caller.id)
             _check_scopes(caller, access)
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
+from shared import logs
 from shared.job_store.ends import Ends
 from shared.job_store.intake import FirstRequest, JobIntake, NewJob, TakenIn
 
@@ -70,10 +71,15 @@ class GroupIntake:
         # A message may take its time; nobody else has to wait for it. A job that is taken in does
         # not fail with it either: the workers' beat makes up for one that was not sent.
         if unheard_of:
+            self._tell_of(unheard_of)
+
+    def _tell_of(self, job: NewJob) -> None:
+        # Whose thread it is may have brought another one.
+        with logs.more_fields(request_id=job.terms.trail.request_id, job_id=job.id):
             try:
-                self._wake(unheard_of)
+                self._wake(job.id)
             except Exception:
-                logger.exception("nobody woken", extra={"job_id": unheard_of})
+                logger.exception("nobody woken")
 
     def _more(self, size_bytes: int) -> Iterator[tuple[NewJob, Entry]]:
         """What has gathered, as far as it goes with a job of this size."""
@@ -87,16 +93,16 @@ class GroupIntake:
             size_bytes += len(job.body.data)
             yield job, entry
 
-    def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> str:
-        """Tell each what became of it. Returns the id of a job for which a worker must be woken by
-        a message; empty for none."""
+    def _submit(self, group: Sequence[tuple[NewJob, Entry]]) -> NewJob | None:
+        """Tell each what became of it. Returns a job for which a worker must be woken by a message,
+        if there is one."""
         outcomes: Sequence[TakenIn | FirstRequest | Exception]
         try:
             found = self._intake.submit_all([job for job, _ in group])
             outcomes, is_message_needed = found.jobs, found.is_message_needed
         except Exception as error:  # noqa: BLE001 – whatever it is, those who wait have to know
             outcomes, is_message_needed = [error] * len(group), False
-        taken_in = ""
+        taken_in = None
         for (job, entry), outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 entry.set_exception(outcome)
@@ -104,5 +110,5 @@ class GroupIntake:
                     self._ends.look(job.id)
                 continue
             entry.set_result(outcome)
-            taken_in = job.id
-        return taken_in if is_message_needed else ""
+            taken_in = job
+        return taken_in if is_message_needed else None

@@ -99,6 +99,11 @@ def leave_out(environ: dict[str, Any], seconds: float) -> None:
         environ[BEGAN] += seconds
 
 
+def route_of(sent: Request) -> str:
+    """The route's template as the reference writes it, never the path."""
+    return template(sent.url_rule.rule) if sent.url_rule else UNKNOWN
+
+
 def template(rule: str) -> str:
     """`/jobs/{job_id}` for `/jobs/<job_id>`."""
     return re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", rule)

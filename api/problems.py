@@ -8,6 +8,7 @@ from flask import Flask, Response, jsonify, request
 from limits.errors import StorageError
 from werkzeug.exceptions import HTTPException
 
+from api import exchange
 from api.pages import frame
 from api.pages.way_in import to_sign_in
 from shared import errors
@@ -70,7 +71,12 @@ def install(app: Flask) -> None:
 
 
 def problem(status: HTTPStatus, code: str, detail: str, **members: object) -> Response:
-    """A problem document, to which `members` are added as they are; a page where one was wanted."""
+    """A problem document, to which `members` are added as they are; a page where one was wanted.
+
+    What is our fault names the request: whoever asks about it says which lines of the log to read.
+    """
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and (served := exchange.current()):
+        members["request_id"] = served.id
     if frame.is_page(request.path):
         if status is HTTPStatus.UNAUTHORIZED:
             return to_sign_in(request)

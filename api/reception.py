@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from api import exchange
 from api.group_intake import GroupIntake
 from api.uploads import Uploads
 from shared.chunks import ChunkPlan
@@ -62,6 +63,7 @@ class Reception:
         One that somebody waits for may still be on its way into the store. Raises
         TooMuchQueuedError, JobTooLargeError, StoreError.
         """
+        exchange.concerns(job.id)
         terms, entry = job.terms, self.group_intake.take_in(job)
         awaited = Awaited(
             job_id=job.id, spec=job.spec, told_on=terms.awaited_by, wait_until_taken_in=entry.result
@@ -87,6 +89,7 @@ class Reception:
         if first is not None:
             yield first
             return
+        exchange.concerns(job_id)
         with self.uploads.under_way(job_id), self._failing(job_id):
             yield OpenJob(id=job_id, spec=spec, intake=self.intake, dispatcher=self.dispatcher)
 

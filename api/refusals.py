@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from gunicorn.http import errors
 
+from api.exchange import HEADER
 from api.problems import MEDIA_TYPE, problem_document
 from api.security_headers import OF_DOCUMENTS
 
@@ -42,18 +43,22 @@ _OF_THE_APPLICATION = (
 """Faults on our side that Gunicorn counts among those of a request."""
 
 
-def refusal(error: Exception) -> bytes | None:
+def refusal(error: Exception, request_id: str) -> bytes | None:
     """A whole answer, with its head, to what Gunicorn could not read; None if that is not why."""
     if not isinstance(error, errors.ParseException) or isinstance(error, _OF_THE_APPLICATION):
         return None
     status, code, detail = _REFUSALS.get(
         type(error), (HTTPStatus.BAD_REQUEST, "bad_request", "The request is not sound HTTP.")
     )
-    body = json.dumps(problem_document(status, code, detail)).encode()
+    document = problem_document(status, code, detail)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        document["request_id"] = request_id
+    body = json.dumps(document).encode()
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         f"Content-Type: {MEDIA_TYPE}",
         f"Content-Length: {len(body)}",
+        f"{HEADER}: {request_id}",
         "Connection: close",
         "Cache-Control: no-store",
         *(f"{name}: {value}" for name, value in OF_DOCUMENTS.items()),

@@ -15,7 +15,9 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from api import exchange
 from api.deferral import CARRIED, IS_STOPPING, MAY_DEFER, RESUME, Deferred, Later
+from api.exchange import Exchange
 from api.refusals import refusal
 
 STAY_MS = 20
@@ -52,7 +54,9 @@ class StayingWorker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no type
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Any) -> None:
         """What is no HTTP gets a problem document, as all other errors do."""
-        answer = refusal(exc)
+        request_id = exchange.request_id()
+        exchange.begin(Exchange(id=request_id))
+        answer = refusal(exc, request_id)
         if answer is None:
             super().handle_error(req, client, addr, exc)
             return

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Protocol, TypedDict
 
+from api import exchange
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
 from api.intake.registry import make_intake
@@ -20,6 +21,7 @@ from api.rejects import chunks_of
 from api.serving import Served, Serving
 from api.specification import InputColumns, SubmitOptions, make_spec, retry_spec
 from api.speeds import Speeds
+from shared import tracing
 from shared.callbacks import parse_callback
 from shared.chunks import target_rows
 from shared.errors import (
@@ -124,6 +126,7 @@ class Submission:
 
     # --- a body
 
+    @tracing.span("take in a job")
     def submit(self, options: SubmitOptions, body: Body, sender: Sender) -> Submitted:
         """Take in a whole body; the job may be running or done by then.
 
@@ -162,6 +165,7 @@ class Submission:
             caller=sender.caller,
             idempotency_key=key,
             request=request,
+            trail=exchange.trail(),
             awaited_by=sender.channel,
             callback_url=options.callback_url or "",
             **_needs(spec, rows, body_bytes, chunk_bytes=len(first_chunk[1])),
@@ -247,6 +251,7 @@ class Submission:
 
     # --- failed rows
 
+    @tracing.span("take in a job")
     def retry(self, job_id: str, model: str | None, sender: Sender) -> Submitted:
         """A job of the rows of an ended job that failed. They keep their numbers and lines, and its
         end is told where that of the first job was.
@@ -277,6 +282,7 @@ class Submission:
             lane=lane,
             idempotency_key=key,
             request=request,
+            trail=exchange.trail(),
             callback_url=parent.callback_url or "",
             **_needs(spec, parent.failed, failed_bytes, chunk_bytes=self.settings.max_chunk_bytes),
         )

@@ -10,14 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from api.app import UPLOADS
 from api.auth import check_keys
 from api.refusals import REQUEST_LINE_BYTES
 from api.waiting import FOLLOWING_THREADS, WAITING_THREADS
-from shared import metrics
+from shared import metrics, tracing
 from shared.errors import NoApiKeyError, StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.logs import JsonFormatter
 from shared.settings import Settings
 
 # Before the application is made: all processes count together, also those of a reload.
@@ -54,8 +57,21 @@ worker_tmp_dir = str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None
 # believe everybody on this machine.
 forwarded_allow_ips = ""
 
-# Off: one line per poll buries the events. Rowmill's own log has one line per job.
+# Off: one line per poll buries the events. ROWMILL_ACCESS_LOG writes lines that name the job.
 accesslog = None
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
+    """Gunicorn's own lines, in the form of all others."""
+
+    # Any: Gunicorn's configuration.
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in (*self.error_log.handlers, *self.access_log.handlers):
+            handler.setFormatter(JsonFormatter())
+
+
+logger_class = JsonLogger
 
 # Gunicorn's control socket would be one file per user account: two stacks would share it, and a
 # container's read-only root has no place for it. Signals are all we need.
@@ -76,6 +92,11 @@ def on_starting(_arbiter: Any) -> None:
         logging.getLogger(__name__).warning("keys not looked for", extra={"reason": str(error)})
     finally:
         redis.close()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Called in a process that ends."""
+    tracing.end()
 
 
 def post_worker_init(worker: Any) -> None:

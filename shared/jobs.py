@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from shared.feature_counts import NOTHING_SEEN, FeatureCounts
 from shared.signature import OutputColumn, OutputKind
+from shared.trail import NO_TRAIL, Trail
 
 
 class JobStatus(StrEnum):
@@ -188,6 +189,8 @@ class JobTerms:
     """Channel on which the job's end is told to who waits for it; empty if nobody does."""
     callback_url: str = ""
     """URL to which the job's end is told; empty for none."""
+    trail: Trail = NO_TRAIL
+    """What is kept of the request that makes the job."""
 
 
 @dataclass(frozen=True, kw_only=True)

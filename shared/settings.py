@@ -244,6 +244,10 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     """Least severe log level that is written."""
 
+    access_log: bool = False
+    """Whether the API logs every request when its answer has been sent. Off: one line per poll
+    would bury the events."""
+
     @field_validator("redis_url")
     @classmethod
     def _with_password(cls, url: str, info: ValidationInfo) -> str:

@@ -23,6 +23,7 @@ from shared.job_store.leases import Holder, Lease, Leases, Outcome, Taken, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import Pulse, WorkerRegistry
 from shared.jobs import Job, JobSpec, JobTerms, Lane, new_job_id
+from shared.trail import NO_TRAIL, Trail
 from tests.factories import (
     MAX_JOB_LOSSES,
     make_body,
@@ -50,10 +51,12 @@ class JobSteps:
 
     # --- an API
 
-    def create(self, *, lane: Lane = Lane.BULK, caller: str = "", **spec: Any) -> str:
+    def create(
+        self, *, lane: Lane = Lane.BULK, caller: str = "", trail: Trail = NO_TRAIL, **spec: Any
+    ) -> str:
         """A job that is receiving."""
-        job_id = new_job_id()
-        self.intake.create(job_id, make_spec(**spec), JobTerms(lane=lane, caller=caller))
+        job_id, terms = new_job_id(), JobTerms(lane=lane, caller=caller, trail=trail)
+        self.intake.create(job_id, make_spec(**spec), terms)
         return job_id
 
     def request(self, **terms: Any) -> tuple[str, FirstRequest | None]:
@@ -89,9 +92,11 @@ class JobSteps:
     def close(self, job_id: str) -> None:
         self.intake.close(job_id, input_bytes=22, sha256="a" * 64)
 
-    def submit_small(self, *, rows: int = 10, caller: str = "", **spec: Any) -> str:
+    def submit_small(
+        self, *, rows: int = 10, caller: str = "", trail: Trail = NO_TRAIL, **spec: Any
+    ) -> str:
         """A small job that was taken in at once."""
-        job_id, terms = new_job_id(), JobTerms(lane=Lane.SMALL, caller=caller)
+        job_id, terms = new_job_id(), JobTerms(lane=Lane.SMALL, caller=caller, trail=trail)
         submit_whole(self.intake, job_id, make_spec(**spec), terms, make_body(make_plan(rows=rows)))
         return job_id
 

@@ -16,11 +16,12 @@ from celery.signals import (
     celeryd_init,
     setup_logging,
     worker_process_init,
+    worker_process_shutdown,
 )
 from redis import Redis
 from threadpoolctl import threadpool_limits
 
-from shared import logs, metrics
+from shared import logs, metrics, tracing
 from shared.dispatch import Dispatcher, make_celery, own_queue
 from shared.job_store.connection import connect
 from shared.job_store.garbage import Garbage
@@ -72,6 +73,7 @@ QUEUE = own_queue(WORKER)
 def configure_logs(**_: Any) -> None:
     """Log as every Rowmill process does, in place of Celery's own way."""
     logs.configure(settings.log_level)
+    tracing.begin("rowmill-worker")
 
 
 @celeryd_init.connect(weak=False)
@@ -234,6 +236,12 @@ def keep_shared() -> None:
     """
     heap.give_back()
     gc.freeze()
+
+
+@worker_process_shutdown.connect(weak=False)
+def end_child(**_: Any) -> None:
+    """Send what a pool child has not sent yet."""
+    tracing.end()
 
 
 @worker_process_init.connect(weak=False)

@@ -1,5 +1,6 @@
 """A thread that others come before: bulk work on cores that it shares."""
 
+import contextvars
 import os
 import threading
 from collections.abc import Callable
@@ -32,5 +33,6 @@ class Background:
     def run(
         self, call: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Result:
-        """Call and wait. Returns and raises what the call does."""
-        return self._thread.submit(call, *args, **kwargs).result()
+        """Call, with the context of who calls, and wait. Returns and raises what the call does."""
+        context = contextvars.copy_context()
+        return self._thread.submit(lambda: context.run(call, *args, **kwargs)).result()

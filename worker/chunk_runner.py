@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from shared import tracing
 from shared.chunks import ASSUMED_SPEED, ChunkResult, joined
 from shared.errors import ModelError, StoreError
 from shared.job_store.leases import Lease, Leases, Outcome
@@ -121,7 +122,6 @@ class ChunkRunner:
         logger.info(
             "chunks run together",
             extra={
-                "job_ids": [lease.job_id for lease in leases],
                 "rows": sum(lease.plan.rows for lease in leases),
                 "committed": outcomes.count(Outcome.COMMITTED),
                 "failed": sum(result.failed for result in results),
@@ -244,12 +244,10 @@ class ChunkRunner:
 
     @staticmethod
     def _log(lease: Lease, outcome: Outcome, **fields: float) -> None:
+        tracing.note({"rowmill.outcome": outcome.value})
         logger.info(
             "chunk run",
             extra={
-                "job_id": lease.job_id,
-                "chunk": lease.plan.number,
-                "attempt": lease.attempt,
                 "rows": lease.plan.rows,
                 "outcome": outcome.value,
                 **fields,

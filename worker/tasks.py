@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from celery import Celery
 
+from shared import logs
 from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreError
 from shared.job_store.leases import Holder, Lease, Leases, Taken, Terms
@@ -15,6 +16,7 @@ from shared.jobs import Lane
 from shared.suspicion import LossReason
 from worker.background import Background
 from worker.chunk_runner import ChunkRunner
+from worker.chunk_spans import chunk_spans
 from worker.outage import persistently
 
 logger = logging.getLogger(__name__)
@@ -77,7 +79,8 @@ class Shift:
             seconds = linger_seconds if will_linger and is_idle and not is_over else 0.0
             taken = self._take(seconds)
             if taken.leases:
-                self._run(taken.leases)
+                with logs.more_fields(**_fields(taken.leases)), chunk_spans(taken.leases):
+                    self._run(taken.leases)
                 will_linger = True
                 if is_over:
                     return True
@@ -122,14 +125,29 @@ class Shift:
                 self._runner.run(leases[0])
         except Exception:
             for lease in leases:
-                fields = {"job_id": lease.job_id, "chunk": lease.plan.number}
-                logger.exception("attempt crashed", extra=fields | {"attempt": lease.attempt})
+                logger.exception("attempt crashed", extra=_fields([lease]))
                 persistently(self._leases.give_back)(lease, reason=LossReason.DIED)
         if leases[0].lane is Lane.SMALL:
             seconds = self._clock() - began
             is_soon_back = seconds < MOST_HOLD_SECONDS
             hold_seconds = min(HOLD_SHARE * seconds, MOST_HOLD_SECONDS)
             self._hold_seconds = hold_seconds if is_soon_back else 0.0
+
+
+def _fields(leases: Sequence[Lease]) -> dict[str, object]:
+    """What log lines say of the chunks that are run. Each of several is all of its job."""
+    if len(leases) > 1:
+        return {
+            "job_ids": [lease.job_id for lease in leases],
+            "request_ids": [lease.trail.request_id for lease in leases],
+        }
+    lease = leases[0]
+    return {
+        "request_id": lease.trail.request_id,
+        "job_id": lease.job_id,
+        "chunk": lease.plan.number,
+        "attempt": lease.attempt,
+    }
 
 
 def register(

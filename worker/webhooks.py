@@ -14,18 +14,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.client import HTTPException
 
-from shared import logs, metrics
+from shared import logs, metrics, tracing
 from shared.errors import InputError, JobError, StoreError
 from shared.job_store.connection import connect
 from shared.job_store.deliveries import Attempt, Deliveries, Delivery, DeliveryState
 from shared.job_store.store import JobStore
 from shared.jobs import Job
 from shared.settings import Settings
+from shared.tracing import Kind
 from worker.metrics import WorkerMetrics
 from worker.receiver import Answer, Caller
 from worker.webhook_message import Signer, message
@@ -94,15 +96,15 @@ class Deliverer:
 
     def _work(self, delivery: Delivery) -> None:
         """The edge of a thread: what goes wrong here is tried again when the claim is over."""
+        logs.set_fields({"request_id": delivery.trail.request_id, "job_id": delivery.job_id})
         try:
             self._tell(delivery)
         except JobError:
             pass  # deleted or expired since: there is nothing to tell, and nobody to note it for
         except StoreError as error:
-            fields = {"job_id": delivery.job_id, "reason": str(error)}
-            logger.warning("delivery not noted", extra=fields)
+            logger.warning("delivery not noted", extra={"reason": str(error)})
         except Exception:
-            logger.exception("delivery crashed", extra={"job_id": delivery.job_id})
+            logger.exception("delivery crashed")
         finally:
             with self._lock:
                 self._under_way[delivery.host] -= 1
@@ -116,10 +118,13 @@ class Deliverer:
             self.deliveries.end(delivery, DeliveryState.FAILED)
             return
         job = self.store.get(delivery.job_id)
-        attempt, answer = self._attempt(job)
+        with self._span(delivery):
+            attempt, answer = self._attempt(job)
+            if attempt.status:
+                tracing.note({"http.response.status_code": attempt.status})
         state = self._state(delivery, attempt)
         self.metrics.webhook_attempts.labels(state).inc()
-        fields = {"job_id": job.id, "host": delivery.host, "attempt": delivery.number}
+        fields = {"host": delivery.host, "attempt": delivery.number}
         fields |= {"state": state, "status": attempt.status, "reason": attempt.error}
         if state is DeliveryState.DELIVERED:
             logger.info("callback told", extra=fields)
@@ -131,6 +136,21 @@ class Deliverer:
             self.deliveries.try_again(delivery, attempt, seconds=seconds)
         else:
             self.deliveries.end(delivery, state, attempt)
+
+    @staticmethod
+    def _span(delivery: Delivery) -> AbstractContextManager[None]:
+        return tracing.span(
+            "tell callback",
+            Kind.CLIENT,
+            traceparent=delivery.trail.traceparent,
+            attributes={
+                "http.request.method": "POST",
+                "server.address": delivery.host,
+                "rowmill.request_id": delivery.trail.request_id,
+                "rowmill.job_id": delivery.job_id,
+                "rowmill.attempt": delivery.number,
+            },
+        )
 
     def _state(self, delivery: Delivery, attempt: Attempt) -> DeliveryState:
         if attempt.error is None:
@@ -197,6 +217,7 @@ def main(worker_process: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: is_stopped.set())
     make_deliverer(settings).run(lambda: is_stopped.is_set() or os.getppid() != worker_process)
+    tracing.end()
 
 
 if __name__ == "__main__":

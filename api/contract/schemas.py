@@ -94,8 +94,9 @@ def problem(codes: list[str] | None) -> Schema:
             "code": code,
             "detail": TEXT,
             "errors": list_of(found),
+            "request_id": TEXT,
         },
-        optional=("errors",),
+        optional=("errors", "request_id"),
     )
 
 

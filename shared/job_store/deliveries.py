@@ -18,6 +18,7 @@ from shared.job_store import keys
 from shared.job_store.connection import text, translated_errors
 from shared.job_store.scripts import Scripts
 from shared.jobs import Job
+from shared.trail import NO_TRAIL, Trail
 
 
 class DeliveryState(StrEnum):
@@ -44,6 +45,7 @@ class Delivery:
     """With its port, if the URL names one."""
     number: int
     """Of the attempt to be made, from 1; those count whose outcome was never heard of."""
+    trail: Trail = NO_TRAIL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +84,10 @@ class Deliveries:
         claimed = self._scripts.run("claim_delivery", int(seconds * 1000), *busy)
         if not claimed:
             return None
-        job_id, host, number = claimed
-        return Delivery(job_id=text(job_id), host=text(host), number=number)
+        job_id, host, number, trail = claimed
+        return Delivery(
+            job_id=text(job_id), host=text(host), number=number, trail=Trail.parse(text(trail))
+        )
 
     def try_again(self, delivery: Delivery, attempt: Attempt, *, seconds: float) -> None:
         """Note an attempt that failed; the next one is due after so many seconds."""

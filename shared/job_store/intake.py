@@ -143,6 +143,8 @@ class JobIntake:
             PROMISED_SHARE,
             UPLOAD_SECONDS,
             *self._new_record(spec, terms),
+            "trail",
+            terms.trail.dump(),
         )
         return _first_request(answer)
 
@@ -163,7 +165,7 @@ class JobIntake:
             args += (job.id, known[alike], terms.idempotency_key, terms.request)
             args += (records.dump_plan(body.plan), body.data, body.plan.rows)
             args += (job.spec.result_bytes(body.plan.rows, input_bytes=len(body.data)),)
-            args += (body.input_bytes, body.sha256)
+            args += (body.input_bytes, body.sha256, terms.trail.dump())
         is_message_needed, *answers = self._scripts.run(
             "submit_jobs",
             self._max_waiting_rows,

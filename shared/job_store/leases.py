@@ -22,6 +22,7 @@ from shared.job_store.connection import translated_errors
 from shared.job_store.scripts import Scripts
 from shared.jobs import JobSpec, Lane
 from shared.suspicion import LossReason, LostAttempt, Rows, parse_losses
+from shared.trail import NO_TRAIL, Trail
 
 GRACE_SECONDS = 15.0
 """A lease outlasts the time limit of its rows by so much: for reading, writing and a busy machine.
@@ -67,6 +68,8 @@ class Lease:
     """What earlier attempts scored part by part."""
     waited_seconds: float | None = None
     """From when the chunk could be run until it was taken; None if nobody knows."""
+    trail: Trail = NO_TRAIL
+    """Of the request that made the job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +303,7 @@ def _references(name: str, texts: Texts) -> Texts:
 
 def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data: bytes) -> Lease:
     """Raises ValueError for what was not written by this version."""
-    job_id, _, token, attempt, plan, _, losses, parts, waited_ms = chunk
+    job_id, _, token, attempt, plan, _, losses, parts, waited_ms, trail = chunk
     return Lease(
         holder=holder,
         lane=Lane(lane.decode()),
@@ -311,6 +314,7 @@ def _parsed(holder: Holder, lane: bytes, spec: bytes, chunk: Sequence[Any], data
         attempt=attempt,
         input=data,
         losses=tuple(parse_losses(losses.decode())),
+        trail=Trail.parse(trail.decode()),
         parts_done={
             Rows.parse(rows.decode()): records.parse_result(result)
             for rows, result in zip(parts[::2], parts[1::2], strict=True)

@@ -10,6 +10,8 @@
 | payload_url                    | create_job: object store that the bytes of chunks    |
 |                                | are in, if not in Redis                              |
 | owner                          | create_job, submit_jobs: whose it is, if anybody's   |
+| trail                          | create_job, submit_jobs: id of the request, and its  |
+|                                | place in a trace if there is one                     |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
 |                                | told, if anybody waits for it                        |
 | idempotency_key                | create_job, submit_jobs, if the request had one      |

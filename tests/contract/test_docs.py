@@ -1,5 +1,6 @@
 """What the docs promise: examples give what they show, and tables hold what the code has."""
 
+import ast
 import doctest
 import json
 import os
@@ -321,6 +322,25 @@ def test_every_redis_key_is_in_the_legend_of_its_module() -> None:
     )
 
     assert legend - {"key"} == set(documents.names(REDIS_KEYS, "What lies in Redis"))
+
+
+def logged_events() -> Iterator[str]:
+    """The constant text of every line that is logged."""
+    sources = [
+        path for package in ("api", "worker", "shared") for path in (ROOT / package).rglob("*.py")
+    ]
+    for node in (node for path in sources for node in ast.walk(ast.parse(path.read_text()))):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="logger")), args=[ast.IfExp() as either]
+            ):
+                yield from map(ast.literal_eval, (either.body, either.orelse))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="logger")), args=[text]):
+                yield ast.literal_eval(text)
+
+
+def test_every_event_that_is_logged_is_in_the_reference() -> None:
+    assert set(documents.names(DOCS / "reference/logs.md", "Events")) == set(logged_events())
 
 
 MANIFEST = DOCS / "reference/manifest.md"

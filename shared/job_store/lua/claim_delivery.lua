@@ -1,7 +1,7 @@
 -- ARGV: ms that the claim lasts, then hosts that are not to be called now.
 -- Claims the delivery that is due, of the host whose turn it is: one that was just called stands behind
 -- others that have something due. Who claims and is never heard of again loses it to the next.
--- Returns {job, host, claims of it so far}; false if nothing is due.
+-- Returns {job, host, claims of it so far, trail of its request}; false if nothing is due.
 
 -- Jobs that are gone and are passed over in one go.
 local MOST_GONE = 100
@@ -38,7 +38,7 @@ for _, host in ipairs(hosts) do
     else
       call('ZREM', CALLBACKS, host)
     end
-    if id then return {id, host, claims} end
+    if id then return {id, host, claims, get('trail') or ''} end
   end
 end
 return false

@@ -1,7 +1,7 @@
 -- ARGV: most rows waiting, share of memory that may be promised, number of records, then each as the
 -- number of its parts and pairs of field and value; then for each job: id, which of the records is
 -- its own, idempotency key or '', request's fingerprint, plan of its only chunk, the chunk, its rows,
--- most bytes of its results, bytes and sha256 of the body.
+-- most bytes of its results, bytes and sha256 of the body, trail of the request.
 -- Takes in jobs whose whole body is one chunk. A repeat after a lost answer changes nothing.
 -- Returns 1 if a worker must be woken by a message, then for each job {'created'}, with time and record
 -- if nobody waits for its end, or what `create` has against it.
@@ -33,7 +33,7 @@ local function record()
   return found
 end
 
-local function submit(id, number_of_record, key, request, plan, data, rows, growth, bytes, sha256)
+local function submit(id, number_of_record, key, request, plan, data, rows, growth, bytes, sha256, trail)
   open(id)
   if call('EXISTS', RECORD) == 0 then
     rows, growth = tonumber(rows), tonumber(growth)
@@ -41,6 +41,7 @@ local function submit(id, number_of_record, key, request, plan, data, rows, grow
     local why = create('queued', key, request, rows, #data + growth, most_rows, share, unpack(new))
     if why then return why end
     call('SET', input(0), data)
+    set('trail', trail)
     add_chunk('0', plan, rows, growth)
     owe(rows, growth)
     close(bytes, sha256)
@@ -53,6 +54,6 @@ local function submit(id, number_of_record, key, request, plan, data, rows, grow
 end
 
 local answers = {0}
-for i = at, #ARGV, 10 do answers[#answers + 1] = submit(unpack(ARGV, i, i + 9)) end
+for i = at, #ARGV, 11 do answers[#answers + 1] = submit(unpack(ARGV, i, i + 10)) end
 for lane in pairs(lanes) do answers[1] = math.max(answers[1], wake(lane)) end
 return answers

@@ -7,7 +7,8 @@
 -- whoever sent them. A process runs one thing at a time: what it still holds it never learnt of.
 -- Returns {'leased', 1 if a worker must be woken by a message, lane, spec, then for each chunk {job, chunk,
 -- token, attempts, plan, input, lost attempts, pairs of rows and result of parts done, ms for which it
--- has waited or -1}}, with the input of bulk left to be read; {'nothing'}; {'lingers'}; {'unknown'} for a worker not heard of.
+-- has waited or -1, trail}}, with the input of bulk left to be read; {'nothing'}; {'lingers'};
+-- {'unknown'} for a worker not heard of.
 local worker, process = ARGV[1], ARGV[2]
 -- Rows a second that a model of unknown speed is taken for.
 local UNKNOWN_SPEED = 200
@@ -22,7 +23,7 @@ local _, processes, most_bulk = parse_worker(seen)
 local function look_at(id)
   open(id)
   fetch('status', 'lane', 'is_received', 'chunks_total', 'chunks_taken', 'total', 'spec', 'started_at_ms',
-    'created_at_ms')
+    'created_at_ms', 'trail')
 end
 
 -- Open a job that has left its line; whether there is a chunk of it to run.
@@ -87,7 +88,7 @@ local function lease(lane)
   if get('status') == 'queued' then set('status', 'running') end
   renew()
   local data = lane == 'small' and call('GET', input(chunk)) or ''
-  return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk), waited}
+  return {ID, chunk, token, attempts, plan, data, lost, parts_done(chunk), waited, get('trail') or ''}
 end
 
 -- `lease` for the only chunk of a job of so many rows that nobody has begun.
@@ -97,7 +98,7 @@ local function lease_fresh(rows)
   call('HSET', CHUNKS, '0:token', 1, '0:attempts', 1, '0:running', '0-' .. rows, '0:worker', worker)
   hold('small', '0', 1)
   return {ID, '0', 1, 1, call('HGET', CHUNKS, '0'), call('GET', input(0)), '', {},
-    NOW - number('created_at_ms')}
+    NOW - number('created_at_ms'), get('trail') or ''}
 end
 
 -- The rows and the spec of a job of one chunk that nobody has begun; false for another.

@@ -1,16 +1,18 @@
 """A task runs chunk after chunk, blames a crash on the chunk, and asks for its successor."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from shared import logs
 from shared.dispatch import SCORE_CHUNKS
 from shared.errors import StoreUnavailableError
 from shared.job_store import keys
 from shared.job_store.leases import Holder, Lease, Taken, Terms
 from shared.jobs import Lane
 from shared.suspicion import LossReason
+from shared.trail import Trail
 from tests.job_steps import WORKER, JobSteps
 from tests.waiting import wait_until
 from worker import outage, tasks
@@ -367,13 +369,17 @@ class GivesTogether(FakeRunner):
         super().__init__(steps)
         self._wrong_together = goes_wrong
         self.batches: list[int] = []
+        self.fields: list[Mapping[str, object]] = []
+        """What log lines said while they were run."""
 
     def run(self, lease: Lease) -> None:
         self.batches.append(1)
+        self.fields.append(logs.fields())
         super().run(lease)
 
     def run_together(self, leases: Sequence[Lease]) -> None:
         self.batches.append(len(leases))
+        self.fields.append(logs.fields())
         if self._wrong_together:
             raise self._wrong_together
         self._steps.commit_all(leases)
@@ -388,6 +394,21 @@ def test_small_jobs_are_run_together_and_one_alone(steps: JobSteps) -> None:
 
     assert runner.batches == [5, 1]
     assert {steps.store.get(job_id).status for job_id in jobs} == {"succeeded"}
+
+
+def test_log_lines_name_the_jobs_and_the_requests_that_made_them(steps: JobSteps) -> None:
+    runner = GivesTogether(steps)
+    steps.beat()
+    small = [steps.submit_small(trail=Trail(request_id=f"r{n}")) for n in range(2)]
+
+    work(steps, runner)
+    bulk = steps.submit(trail=Trail(request_id="r2"))
+    work(steps, runner)
+
+    together, alone = runner.fields
+    assert together == {"job_ids": small, "request_ids": ["r0", "r1"]}
+    assert alone == {"request_id": "r2", "job_id": bulk, "chunk": 0, "attempt": 1}
+    assert not logs.fields()
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("odd")])
