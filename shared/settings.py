@@ -7,6 +7,9 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.broker import Broker
+from shared.redis_address import RedisAddress
+
 SOCKET_NAME = "redis.sock"
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 – what Standard Webhooks begins every secret with
@@ -66,7 +69,12 @@ class Settings(BaseSettings):
     """The model repository."""
 
     redis_url: str = Field(default_factory=lambda data: embedded_redis_url(data["run_dir"]))
-    """URL of a Redis server, as redis-py takes it. Default: the embedded one in `run_dir`."""
+    """URL of a Redis server, or of the sentinels that know which one is the master. Default: the
+    embedded one in `run_dir`."""
+
+    broker_url: SecretStr = SecretStr("")
+    """URL of the broker by which workers are woken: `amqp://…` for RabbitMQ, or another Redis
+    server. Empty: the Redis server of `redis_url`."""
 
     default_model: str = ""
     """Model reference used when a request names none. Empty: the only model, if there is one."""
@@ -163,6 +171,19 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     """Least severe log level that is written."""
 
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, url: str) -> str:
+        RedisAddress.parse(url)
+        return url
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            Broker.of("", url.get_secret_value())
+        return url
+
     @field_validator("webhook_secret")
     @classmethod
     def _check_secrets(cls, secrets: SecretStr) -> SecretStr:
@@ -198,8 +219,6 @@ class Settings(BaseSettings):
         return 4 * self.max_chunk_losses
 
     @property
-    def broker_url(self) -> str:
-        """The same server as Celery takes it: kombu spells a socket `redis+socket://`."""
-        if self.redis_url.startswith("unix://"):
-            return "redis+socket://" + self.redis_url.removeprefix("unix://")
-        return self.redis_url
+    def broker(self) -> Broker:
+        """The broker by which workers are woken."""
+        return Broker.of(self.redis_url, self.broker_url.get_secret_value())
