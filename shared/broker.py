@@ -29,7 +29,9 @@ REDIS_OPTIONS: Mapping[str, Any] = {
     "health_check_interval": 5,
 }
 
-AMQP_OPTIONS: Mapping[str, Any] = {"connect_timeout": 3, "read_timeout": 5, "write_timeout": 5}
+AMQP_OPTIONS: Mapping[str, Any] = {"connect_timeout": 2, "read_timeout": 3, "write_timeout": 3}
+"""Whoever wakes tries twice: a broker that is silent must not silence workers for so long that they
+count as dead."""
 
 HEARTBEAT_SECONDS = 10
 """Of AMQP: a worker notices within twice that time that its connection is dead. Redis has none; its

@@ -47,6 +47,12 @@ class RedisWithSentinel:
         for port in self.sentinel_ports:
             self._start_sentinel(port, first)
         wait_until(lambda: all(map(self._knows_all, self.sentinel_ports)))
+        for port in self.sentinel_ports:
+            with self.sentinel(port) as client:
+                # How often they look and tell; a server that comes back is looked at for four of
+                # the latter before it is made a replica.
+                client.execute_command("SENTINEL", "DEBUG", "info-period", 500)
+                client.execute_command("SENTINEL", "DEBUG", "publish-period", 250)
 
     def start_server(self, port: int, *options: str) -> None:
         """Start one, as a master unless the options say otherwise."""
@@ -133,7 +139,8 @@ class RedisWithSentinel:
         """How many servers follow this one and are up to date."""
         with self.server(port) as client, suppress(RedisError):
             found = client.info("replication")
-            return sum(found[f"slave{n}"]["state"] == "online" for n in range(found["connected_slaves"]))
+            states = [found[f"slave{n}"]["state"] for n in range(found["connected_slaves"])]
+            return states.count("online")
         return 0
 
     def replicate(self) -> None:
@@ -143,9 +150,14 @@ class RedisWithSentinel:
             assert client.wait(2, 10_000) == 2
 
     def fail_over(self) -> None:
-        """Have a replica take the place of the master, which lives."""
+        """Have a replica take the place of the master, which lives and takes writes meanwhile."""
         with self.sentinel(self.sentinel_ports[0]) as client:
             client.execute_command("SENTINEL", "FAILOVER", MASTER)
+
+    def hold_writes(self, seconds: float) -> None:
+        """Have the master answer no writes for so long; its replicas catch up."""
+        with self.server(self.master()) as client:
+            client.client_pause(round(seconds * 1000), all=False)
 
 
 @contextmanager
