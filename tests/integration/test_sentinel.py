@@ -25,7 +25,7 @@ from tests.live_stack import (
 from tests.redis_sentinel import PASSWORD, RedisWithSentinel, redis_with_sentinel
 from tests.waiting import wait_until
 
-ROWS = 3_000
+ROWS = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
