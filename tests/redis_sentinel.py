@@ -130,7 +130,7 @@ class RedisWithSentinel:
         return False
 
     def role(self, port: int) -> str:
-        """"master", "slave", or nothing of a server that does not answer."""
+        """ "master", "slave", or nothing of a server that does not answer."""
         with self.server(port) as client, suppress(RedisError):
             return str(client.info("replication")["role"])
         return ""

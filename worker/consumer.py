@@ -1,4 +1,4 @@
-"""Celery's consumer, which looks for a broker that is away every second and does not hold its breath.
+"""Celery's consumer, but one that looks for its broker every second and goes on meanwhile.
 
 Celery's own pauses grow to half a minute, in which nothing else happens in a worker's main process.
 A worker whose jobs are in Redis and whose broker is another server would fall silent and count as
@@ -19,7 +19,8 @@ RETRY_SECONDS = 1
 class PatientConsumer(Consumer):
     """Goes on firing the timers of its event loop, and with them the supervisor, while it waits."""
 
-    # Any: a kombu connection, or the loop's timers, which come without types.
+    hub: Any  # kombu's, which comes without types, as do its connections
+
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, as soon as there is one."""
 

@@ -97,8 +97,8 @@ def test_neither_store_nor_celery_trusts_a_server_that_nobody_vouches_for(
 ) -> None:
     url = f"rediss://:{QUOTED}@{host}:{server.tls_port}{query.format(ca=server.ca)}"
 
-    with closing(make_celery(Settings(redis_url=url))) as celery:
-        with pytest.raises(StoreUnavailableError):
-            Dispatcher(celery).wake()
+    celery = closing(make_celery(Settings(redis_url=url)))
+    with celery as app, pytest.raises(StoreUnavailableError):
+        Dispatcher(app).wake()
     with closing(connect(url)) as redis, pytest.raises(StoreUnavailableError), translated_errors():
         redis.ping()

@@ -173,6 +173,6 @@ def test_a_server_that_is_a_replica_is_a_store_out_of_reach(stack: Stack) -> Non
 
 def test_sentinels_that_are_away_are_a_store_out_of_reach() -> None:
     hosts = ",".join(f"127.0.0.1:{port}" for port in fixed_ports(2))
-    with closing(connect(f"redis+sentinel://{hosts}/mymaster")) as redis:
-        with pytest.raises(StoreUnavailableError), translated_errors():
-            redis.ping()
+    client = closing(connect(f"redis+sentinel://{hosts}/mymaster"))
+    with client as redis, pytest.raises(StoreUnavailableError), translated_errors():
+        redis.ping()

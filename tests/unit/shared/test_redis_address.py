@@ -28,7 +28,9 @@ def test_sentinels_master_database_and_both_passwords_are_read() -> None:
 def test_no_password_is_shown() -> None:
     url = f"redis+sentinel://:{QUOTED}@one/main?sentinel_password={QUOTED}"
 
-    shown = repr(RedisAddress.parse(url)) + repr(Broker.of(url)) + repr(Broker.of("", "amqp://a:b@c"))
+    shown = (
+        repr(RedisAddress.parse(url)) + repr(Broker.of(url)) + repr(Broker.of("", "amqp://a:b@c"))
+    )
 
     assert PASSWORD not in shown
     assert QUOTED not in shown
