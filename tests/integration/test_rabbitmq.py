@@ -20,6 +20,7 @@ from tests.live_stack import (
     answers,
     api_process,
     environment,
+    fixed_ports,
     redis_server,
     without_coverage,
     worker_process,
@@ -107,6 +108,15 @@ def test_no_message_goes_through_redis(stack: Stack) -> None:
 
     assert not {name for name in names if "kombu" in name or name.startswith(("work:", "unacked"))}
     assert "score_chunks" in stack.log.read_text()
+
+
+def test_a_node_that_is_away_is_passed_over(stack: Stack) -> None:
+    (away,) = fixed_ports(1)
+    nodes = f"amqp://guest:guest@127.0.0.1:{away}//;{stack.broker.url}"
+    settings = Settings(redis_url="unix:///nowhere", broker_url=nodes)
+
+    with closing(make_celery(settings)) as celery:
+        Dispatcher(celery).wake()
 
 
 @pytest.mark.timeout(180)
