@@ -13,7 +13,7 @@ MODELS := $(MODELS_DIR)/.trained
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo up down test chaos bench peers lint format models docs lock
+.PHONY: help demo up down test chaos bench peers lint audit format models docs lock
 
 help: ## Show this help
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -49,8 +49,12 @@ lint: $(ENVIRONMENT) ## Run ruff, mypy, import-linter and the lock check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy requirements/lock.py
+	$(BIN)/mypy requirements/audit.py
 	$(BIN)/lint-imports
 	$(BIN)/python requirements/lock.py --check
+
+audit: $(ENVIRONMENT) ## Ask PyPI for known vulnerabilities of the pinned packages
+	@$(BIN)/python requirements/audit.py
 
 format: $(ENVIRONMENT) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

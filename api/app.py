@@ -14,6 +14,7 @@ from api.pages import assets, formats, frame
 from api.pages.findings import JobFindings
 from api.pages.jobs import JobPages
 from api.pages.row_scoring import RowScorer
+from api.readiness import Readiness
 from api.reception import Reception, wake
 from api.routes import (
     contract,
@@ -111,7 +112,7 @@ def create_app(settings: Settings) -> Flask:
     most = settings.max_waiting_rows
     app.register_blueprint(status.make_blueprint(overviews, max_waiting_rows=most))
     app.register_blueprint(models.make_blueprint(catalogue))
-    app.register_blueprint(health.make_blueprint(workers))
+    app.register_blueprint(health.make_blueprint(Readiness(workers, reports)))
     app.register_blueprint(contract.make_blueprint())
     app.register_blueprint(pages.make_blueprint(catalogue, store))
     chunks = JobChunks(redis)

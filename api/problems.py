@@ -43,6 +43,7 @@ STATUSES: dict[type[errors.RowmillError], HTTPStatus] = {
     errors.ModelNotFoundError: HTTPStatus.NOT_FOUND,
     errors.ManifestError: HTTPStatus.INTERNAL_SERVER_ERROR,
     errors.AliasError: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.NotReadyError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreUnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.StoreFullError: HTTPStatus.TOO_MANY_REQUESTS,
 }

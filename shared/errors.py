@@ -42,8 +42,12 @@ RowmillError
 │   ├── ModelLoadError              model_load_failed
 │   ├── ExampleError                model_example_failed
 │   └── ShadowGivenUpError          shadow_given_up
+├── NotReadyError
+│   ├── NoLiveWorkerError           no_live_worker
+│   └── NoUsableModelError          no_usable_model
 └── StoreError
     ├── StoreUnavailableError       store_unavailable
+    ├── StoreReadOnlyError          store_read_only
     └── StoreFullError              store_full
 
 An error is built from values, writes its own message and carries a stable `code`. Which HTTP
@@ -460,6 +464,29 @@ class ShadowGivenUpError(ModelError):
 # --- the store
 
 
+class NotReadyError(RowmillError):
+    """Jobs are taken in, but nobody would score them now."""
+
+
+class NoLiveWorkerError(NotReadyError):
+    code = "no_live_worker"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No worker has been heard of; start one. Jobs are taken and wait until then."
+        )
+
+
+class NoUsableModelError(NotReadyError):
+    code = "no_usable_model"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Workers live, but none of them can use any model version; GET /models says why. "
+            "Mend a version or publish another."
+        )
+
+
 class StoreError(RowmillError):
     """Redis can't do its part."""
 
@@ -469,6 +496,17 @@ class StoreUnavailableError(StoreError):
 
     def __init__(self) -> None:
         super().__init__("The job store does not answer; try again in a few seconds.")
+
+
+class StoreReadOnlyError(StoreUnavailableError):
+    """It is there, but takes no writes; `reason` is the word by which the server says why."""
+
+    code = "store_read_only"
+
+    def __init__(self, reason: str) -> None:
+        StoreError.__init__(
+            self, f"The job store takes no writes ({reason}); try again in a few seconds."
+        )
 
 
 class StoreFullError(StoreError):

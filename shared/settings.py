@@ -1,14 +1,16 @@
 """Every setting of every process: read once from `ROWMILL_…` variables, passed as an argument."""
 
 import base64
+import os
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.broker import Broker
 from shared.redis_address import RedisAddress
+from shared.redis_url import RedisUrl
 
 SOCKET_NAME = "redis.sock"
 
@@ -67,6 +69,13 @@ class Settings(BaseSettings):
 
     models_dir: Path = Path("models")
     """The model repository."""
+
+    redis_password: SecretStr = SecretStr("")
+    """Password for `redis_url`, where that has none: it need not be made fit for a URL, and is
+    never shown."""
+
+    redis_password_file: str = ""
+    """File that holds the password instead, as secrets are mounted into containers."""
 
     redis_url: str = Field(default_factory=lambda data: embedded_redis_url(data["run_dir"]))
     """URL of a Redis server, or of the sentinels that know which one is the master. Default: the
@@ -173,9 +182,16 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _check_redis_url(cls, url: str) -> str:
+    def _with_password(cls, url: str, info: ValidationInfo) -> str:
         RedisAddress.parse(url)
-        return url
+        password = info.data["redis_password"].get_secret_value()
+        if file := info.data["redis_password_file"]:
+            try:
+                password = Path(file).read_text().strip()
+            except OSError as error:
+                reason = os.strerror(error.errno or 0)
+                raise ValueError(f"can't read ROWMILL_REDIS_PASSWORD_FILE: {reason}") from error
+        return RedisUrl(url).with_password(password)
 
     @field_validator("broker_url")
     @classmethod

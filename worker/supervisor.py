@@ -2,8 +2,9 @@
 
 Every second it says that the worker lives, gives back what its dead processes ran, takes part in
 the sweep over what dead workers and APIs left behind, and wakes the worker if there is something to
-run that no message told it of. A worker that can't be woken does not hear its messages any more and
-is stopped, to be started anew by who keeps it running.
+run that no message told it of. A worker that can't be woken does not hear its messages any more,
+and one that hears them but runs nothing has processes that are stuck: both are stopped, to be
+started anew by who keeps them running.
 
 The timer is that of the event loop that takes messages: a worker whose loop hangs falls silent and
 no longer counts as live. Celery keeps it going while a worker stops and its processes finish.
@@ -33,6 +34,10 @@ BEAT_SECONDS = 1.0
 DEAF_AFTER_ROUNDS = 15
 """A worker that was woken in so many rounds, one a second, and heard nothing is deaf: a broker that
 answers delivers within one. Time in which the worker itself was frozen is no round."""
+
+STUCK_AFTER_ROUNDS = 60
+"""A worker that was woken in so many rounds on end and ran nothing in any of them is stuck, such as
+one whose processes are all frozen: a live process takes what waits within milliseconds."""
 
 IDLE_STOP_SECONDS = 3.0
 """How long a worker that runs nothing may take to stop in good order."""
@@ -66,6 +71,7 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._is_running = True
         self._rounds_unheard = 0
+        self._rounds_stuck = 0
 
     def hear(self) -> None:
         """Tell that a message has come in."""
@@ -91,6 +97,11 @@ class Supervisor:
         """Whether the worker does not hear that it is woken."""
         return self._rounds_unheard > DEAF_AFTER_ROUNDS
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the worker runs nothing although there is something to run."""
+        return self._rounds_stuck > STUCK_AFTER_ROUNDS
+
     def watch(self, alive: list[int], *, ready: int) -> None:
         """One round. `alive` are the ids of the worker's processes; so many of them are `ready`,
         that is they have loaded their models. Raises StoreError."""
@@ -100,9 +111,10 @@ class Supervisor:
             log_swept(what, of)
         for _ in range(pulse.could_run):
             self._dispatcher.wake(self._queue)
+        # Not before: who could not be woken has missed nothing.
         if pulse.could_run:
-            # Not before: who could not be woken has missed nothing.
             self._rounds_unheard = unheard + 1
+        self._rounds_stuck = self._rounds_stuck + 1 if pulse.could_run and not pulse.running else 0
 
     def _beat(self, alive: list[int], ready: int) -> Pulse:
         capacity = Capacity(
@@ -185,8 +197,9 @@ class SupervisorStep(bootsteps.StartStopStep):
             self.supervisor.watch(alive, ready=ready)
         except StoreError as error:
             logger.warning("store out of reach", extra={"reason": str(error)})
-        if self.supervisor.is_deaf:
-            logger.error("worker hears no messages and stops")
+        if self.supervisor.is_deaf or self.supervisor.is_stuck:
+            why = "hears no messages" if self.supervisor.is_deaf else "runs nothing of what waits"
+            logger.error("worker stops to be started anew", extra={"reason": why})
             state.should_stop = os.EX_TEMPFAIL  # type: ignore[assignment]
         if self.supervisor.is_overdue:
             logger.warning("worker ends at once", extra={"processes": alive})

@@ -71,7 +71,7 @@ def _health() -> tuple[Operation, ...]:
             path="/readyz",
             tag="health",
             name="isReady",
-            summary="Tell whether a job would be scored",
+            summary="Tell whether a job would be taken and scored",
             answers={
                 HTTPStatus.OK: Answer(
                     summary="It would",
@@ -80,8 +80,8 @@ def _health() -> tuple[Operation, ...]:
                     },
                 ),
             },
-            raises=(errors.StoreUnavailableError,),
-            refuses={HTTPStatus.SERVICE_UNAVAILABLE: "no_live_worker"},
+            raises=(errors.NotReadyError, errors.StoreUnavailableError),
+            refuses={HTTPStatus.SERVICE_UNAVAILABLE: errors.StoreFullError.code},
         ),
         Operation(
             method="get",

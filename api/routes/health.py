@@ -1,15 +1,16 @@
-"""`/healthz`: this process is up. `/readyz`: a job would be scored."""
+"""`/healthz`: this process is up. `/readyz`: a job would be taken and scored."""
 
 from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
 from api import problems
-from shared.job_store.workers import WorkerRegistry
+from api.readiness import Readiness
+from shared.errors import NotReadyError, StoreError
 
 
-def make_blueprint(workers: WorkerRegistry) -> Blueprint:
-    """Routes over this registry."""
+def make_blueprint(readiness: Readiness) -> Blueprint:
+    """Routes over what is found of the service."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -18,13 +19,15 @@ def make_blueprint(workers: WorkerRegistry) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        processes = workers.live_processes()
-        if not processes:
-            return problems.problem(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "no_live_worker",
-                "No worker has been heard of; start one. Jobs are taken and wait until then.",
-            )
+        try:
+            processes = readiness.processes()
+        except (NotReadyError, StoreError) as error:
+            # Not by the common handler: it is an answer, not a failure to be logged each second,
+            # and a full store is 429 only to who brings work.
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            answer = problems.problem(status, error.code, str(error))
+            answer.headers["Retry-After"] = str(problems.RETRY_SECONDS)
+            return answer
         return jsonify({"status": "ready", "worker_processes": processes})
 
     return routes

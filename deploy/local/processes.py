@@ -40,6 +40,10 @@ class Program:
     name: str
     state: str
     description: str
+    pid: int
+    """0 while it does not run."""
+    age_seconds: float
+    """Since it was started last."""
 
     @property
     def is_stopped(self) -> bool:
@@ -94,6 +98,8 @@ class Processes:
             name=str(info["name"]),
             state=str(info["statename"]),
             description=str(info["description"] or info["spawnerr"]),
+            pid=int(info["pid"]),
+            age_seconds=float(info["now"] - info["start"]),
         )
 
     def log_path(self, name: str) -> Path:

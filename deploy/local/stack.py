@@ -130,6 +130,7 @@ class Stack:
         # Last, because it asks the workers for their queues only once, at its start.
         self._processes.start("flower")
         self._wait(lambda: problem_at(flower), deadline, watched=("flower",))
+        self._processes.start("worker_watch")
 
     def _redis_problem(self) -> str | None:
         try:

@@ -7,9 +7,7 @@ from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import (
     ConnectionError,
-    MasterDownError,
     OutOfMemoryError,
-    ReadOnlyError,
     ResponseError,
     TimeoutError,
 )
@@ -17,7 +15,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from shared.broker import SENTINEL_TIMEOUT_SECONDS
-from shared.errors import StoreFullError, StoreUnavailableError
+from shared.errors import StoreFullError, StoreReadOnlyError, StoreUnavailableError
 from shared.redis_address import RedisAddress
 
 RETRIES = 3
@@ -29,10 +27,10 @@ TIMEOUT_SECONDS = 5.0
 """A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
 
 
-CANNOT_WRITE = ("MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED")
-"""How answers of a server begin that is there but takes no writes for now: its disk is full, it has
-too few replicas, a script keeps it busy, or it became a replica while a call waited. That it is a
-replica, or one without a master, redis-py tells by classes."""
+CANNOT_WRITE = {"MISCONF", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOPERM", "UNBLOCKED"}
+"""Words with which a server answers that is there but takes no writes: its disk is full, it is a
+replica or has too few of them, a script keeps it busy, its ACL forbids them, or it became a replica
+while a call waited."""
 
 
 def connect(url: str) -> Redis:
@@ -86,14 +84,22 @@ def text(value: bytes | str) -> str:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise StoreUnavailableError and StoreFullError in place of the client's own errors."""
+    """Raise StoreUnavailableError, StoreReadOnlyError and StoreFullError in place of the client's
+    own errors."""
     try:
         yield
     except OutOfMemoryError as error:
         raise StoreFullError from error
-    except (ConnectionError, TimeoutError, ReadOnlyError, MasterDownError) as error:
+    except (ConnectionError, TimeoutError) as error:
         raise StoreUnavailableError from error
     except ResponseError as error:
-        if str(error).startswith(CANNOT_WRITE):
-            raise StoreUnavailableError from error
+        if (reason := _reason(error)) in CANNOT_WRITE:
+            raise StoreReadOnlyError(reason) from error
         raise
+
+
+def _reason(error: ResponseError) -> str:
+    """The word by which the server says what is wrong. The client takes it off the errors that it
+    knows, and in a pipeline puts words of its own before it."""
+    answer = str(error).rpartition("of pipeline caused error: ")[2]
+    return error.status_code or answer.partition(" ")[0]

@@ -99,6 +99,16 @@ class WorkerRegistry:
         """Number of worker processes that can score right now."""
         return sum(capacity.processes for capacity in self.live().values())
 
+    def check_write(self) -> None:
+        """Returns if the store takes writes; changes nothing in it.
+
+        Raises StoreUnavailableError, StoreReadOnlyError, StoreFullError.
+        """
+        # A server looks at its memory, disk and replicas before it sees that nothing is to be
+        # written.
+        with translated_errors():
+            self._redis.setrange(keys.SWEEP, 0, "")
+
     def is_live(self, host: str) -> bool:
         """Whether a worker on this host was heard of lately."""
         return any(worker.partition("/")[0] == host for worker in self.live())

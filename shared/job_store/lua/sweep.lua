@@ -16,7 +16,8 @@ local seen = call('HGETALL', WORKERS)
 -- That time is held against none.
 local sampled_at = tonumber(call('HGET', BACKLOG, 'sampled_at_ms')) or NOW
 local gap = NOW - sampled_at
-if gap > silence / 2 then
+-- More than the second from one sweep to the next.
+if gap > math.max(silence / 2, 1500) then
   for i = 1, #seen, 2 do
     local at = string.format('%d', math.min(NOW, parse_worker(seen[i + 1]) + gap))
     seen[i + 1] = string.gsub(seen[i + 1], '^%d+', at)

@@ -274,9 +274,24 @@ def test_who_is_silent_after_redis_has_come_back_is_dead_all_the_same(steps: Job
     assert ("dead", "b") in steps.sweep()
 
 
-def pass_unswept(steps: JobSteps, *, seconds: int) -> None:
+def test_a_worker_is_dead_after_the_shortest_silence_that_may_be_set(steps: JobSteps) -> None:
+    """Sweeps come a little later than every second."""
+    hasty = WorkerRegistry(steps.redis, dead_after_seconds=2, max_job_losses=1)
+    steps.beat("a", alive=[1])
+    hasty.sweep()
+
+    swept = []
+    for _ in range(3):
+        pass_unswept(steps, seconds=1.2)
+        steps.redis.delete(keys.SWEEP)
+        swept += hasty.sweep()
+
+    assert swept == [("dead", "a")]
+
+
+def pass_unswept(steps: JobSteps, *, seconds: float) -> None:
     """Let time go by in which nobody could reach the server: all that it noted is older."""
-    redis, milliseconds = steps.redis, seconds * 1000
+    redis, milliseconds = steps.redis, int(seconds * 1000)
     for worker, value in redis.hgetall(keys.WORKERS).items():
         at, _, rest = value.decode().partition(" ")
         redis.hset(keys.WORKERS, worker, f"{int(at) - milliseconds} {rest}")

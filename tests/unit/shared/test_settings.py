@@ -1,6 +1,7 @@
 """Settings that are more than a number or a word."""
 
 import base64
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -44,3 +45,28 @@ def test_pauses_are_numbers_of_seconds() -> None:
     assert len(Settings().webhook_pauses) == 9
     with pytest.raises(ValidationError):
         Settings(webhook_retry_seconds="5, 10")
+
+
+# --- the password of Redis
+
+
+def test_the_password_of_redis_comes_from_its_variable_or_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("from file\n")
+    url = "redis://rowmill@redis:6379/0"
+
+    by_variable = Settings(redis_url=url, redis_password="by/variable")
+    by_file = Settings(redis_url=url, redis_password_file=str(file))
+
+    assert by_variable.redis_url == "redis://rowmill:by%2Fvariable@redis:6379/0"
+    assert by_file.redis_url == by_file.broker.url == "redis://rowmill:from%20file@redis:6379/0"
+    assert "variable" not in repr(by_variable)
+    assert "from file" not in repr(by_file) + str(by_file.redis_url)
+
+
+def test_a_password_file_that_is_not_there_is_named_and_no_password_shown(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(ValidationError, match="ROWMILL_REDIS_PASSWORD_FILE: No such") as caught:
+        Settings(redis_url="redis://:hidden@redis", redis_password_file=str(missing))
+
+    assert "hidden" not in str(caught.value)

@@ -15,7 +15,12 @@ from tests.unit.worker.supervision import (
     RecordingDispatcher,
     make_supervisor,
 )
-from worker.supervisor import DEAF_AFTER_ROUNDS, IDLE_STOP_SECONDS, Supervisor
+from worker.supervisor import (
+    DEAF_AFTER_ROUNDS,
+    IDLE_STOP_SECONDS,
+    STUCK_AFTER_ROUNDS,
+    Supervisor,
+)
 
 
 def watch(supervisor: Supervisor, *alive: int) -> None:
@@ -144,10 +149,39 @@ def test_a_worker_that_hears_is_not_deaf(supervisor: Supervisor, steps: JobSteps
     assert not supervisor.is_deaf
 
 
+def test_a_worker_that_hears_but_runs_nothing_is_stuck(
+    supervisor: Supervisor, steps: JobSteps
+) -> None:
+    steps.submit()
+    for _ in range(STUCK_AFTER_ROUNDS):
+        watch(supervisor)
+        supervisor.hear()
+    assert not supervisor.is_stuck
+
+    watch(supervisor)
+
+    assert supervisor.is_stuck
+    assert not supervisor.is_deaf
+
+
+def test_a_worker_that_runs_something_now_and_then_is_not_stuck(
+    supervisor: Supervisor, steps: JobSteps
+) -> None:
+    steps.submit(chunks=9)
+    for _ in range(3):
+        watch_rounds(supervisor, STUCK_AFTER_ROUNDS - 1)
+        lease = steps.leased(1)
+        watch(supervisor)
+        steps.commit(lease)
+
+    assert not supervisor.is_stuck
+
+
 def test_a_worker_with_nothing_to_do_is_not_deaf(supervisor: Supervisor) -> None:
     watch_rounds(supervisor, 100)
 
     assert not supervisor.is_deaf
+    assert not supervisor.is_stuck
 
 
 def test_a_worker_whose_processes_became_busy_is_not_deaf(
