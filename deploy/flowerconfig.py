@@ -1,14 +1,16 @@
 """Flower as the local stack and docker-compose.yml run it.
 
-Passwords come in here: every user of the machine can read a command line.
+Passwords and broker come in here: every user of the machine can read a command line.
 """
 
 import os
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 from celery import current_app
+
+from shared.broker import Broker
+from shared.redis_url import RedisUrl
 
 _password = os.environ.get("ROWMILL_FLOWER_PASSWORD", "")
 
@@ -24,12 +26,12 @@ enable_events = False
 # A killed worker says no goodbye and would count as online for ever. Heartbeats come every 2 s.
 purge_offline_workers = 10
 
+_secret = os.environ.get("ROWMILL_REDIS_PASSWORD", "")
+if _file := os.environ.get("ROWMILL_REDIS_PASSWORD_FILE"):
+    _secret = Path(_file).read_text().strip()
+_redis_url = RedisUrl(os.environ["ROWMILL_REDIS_URL"]).with_password(_secret)
+_broker = Broker.of(_redis_url, os.environ.get("ROWMILL_BROKER_URL", ""))
+current_app.conf.update(_broker.configuration)
+
 # Flower asks live workers for their queues. With none alive it shows the backlog of this one.
 current_app.conf.task_default_queue = "work"
-
-if _file := os.environ.get("ROWMILL_REDIS_PASSWORD_FILE"):
-    # Celery looks there first, whatever it is configured with.
-    _secret = quote(Path(_file).read_text().strip(), safe="")
-    os.environ["CELERY_BROKER_URL"] = os.environ["CELERY_BROKER_URL"].replace(
-        "@", f":{_secret}@", 1
-    )

@@ -33,8 +33,8 @@ def own_queue(worker: str) -> Queue:
 
 def make_celery(settings: Settings) -> Celery:
     """A Celery app for sending and, in a worker, for receiving. Connects when first used."""
-    celery = Celery("rowmill", broker=settings.broker_url)
-    celery.conf.update(_configuration(settings))
+    celery = Celery("rowmill")
+    celery.conf.update(_configuration(settings), **settings.broker.configuration)
     return celery
 
 
@@ -50,20 +50,14 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": WORK_QUEUE,
+        # A message is of no use after a restart of the broker: workers look for themselves.
+        "task_default_delivery_mode": "transient",
         # Events feed Flower.
         "worker_send_task_events": True,
         "task_send_sent_event": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "broker_transport_options": {
-            # What a dead worker had received is delivered again, for nothing: let it be soon.
-            "visibility_timeout": 60,
-            "socket_timeout": 5,
-            "socket_connect_timeout": 3,
-            "socket_keepalive": True,
-            "health_check_interval": 5,
-        },
         # Who sends need not insist: a lost message is made up for.
         "task_publish_retry_policy": {
             "max_retries": 1,

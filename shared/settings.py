@@ -9,7 +9,9 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.broker import Broker
 from shared.payloads import checked_url
+from shared.redis_address import RedisAddress
 from shared.redis_url import RedisUrl
 
 SOCKET_NAME = "redis.sock"
@@ -116,7 +118,12 @@ class Settings(BaseSettings):
     """File that holds the password instead, as secrets are mounted into containers."""
 
     redis_url: str = Field(default_factory=lambda data: embedded_redis_url(data["run_dir"]))
-    """URL of a Redis server, as redis-py takes it. Default: the embedded one in `run_dir`."""
+    """URL of a Redis server, or of the sentinels that know which one is the master. Default: the
+    embedded one in `run_dir`."""
+
+    broker_url: SecretStr = SecretStr("")
+    """URL of the broker by which workers are woken: `amqp://…` for RabbitMQ, or another Redis
+    server. Empty: the Redis server of `redis_url`."""
 
     payload_url: str = ""
     """Object store that the bytes of new bulk jobs go to, as `s3://bucket/prefix` or `file:///dir`;
@@ -251,6 +258,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _with_password(cls, url: str, info: ValidationInfo) -> str:
+        RedisAddress.parse(url)
         password = info.data["redis_password"].get_secret_value()
         if file := info.data["redis_password_file"]:
             try:
@@ -259,6 +267,13 @@ class Settings(BaseSettings):
                 reason = os.strerror(error.errno or 0)
                 raise ValueError(f"can't read ROWMILL_REDIS_PASSWORD_FILE: {reason}") from error
         return RedisUrl(url).with_password(password)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            Broker.of("", url.get_secret_value())
+        return url
 
     @field_validator("webhook_secret")
     @classmethod
@@ -320,8 +335,6 @@ class Settings(BaseSettings):
         return 4 * self.max_chunk_losses
 
     @property
-    def broker_url(self) -> str:
-        """The same server as Celery takes it: kombu spells a socket `redis+socket://`."""
-        if self.redis_url.startswith("unix://"):
-            return "redis+socket://" + self.redis_url.removeprefix("unix://")
-        return self.redis_url
+    def broker(self) -> Broker:
+        """The broker by which workers are woken."""
+        return Broker.of(self.redis_url, self.broker_url.get_secret_value())

@@ -1,6 +1,7 @@
 """A whole Rowmill of its own: embedded server, API process, Celery worker processes."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,6 +21,10 @@ from shared.job_store.connection import connect
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
+
+FIXED_PORTS = range(20_000, 30_000)
+"""Below the ports that the kernel gives to outgoing connections: while a server is down nobody
+else may get its port, nor may a client of it on this machine connect to itself."""
 
 
 @contextmanager
@@ -187,6 +192,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def fixed_ports(count: int) -> list[int]:
+    """Ports that nobody listens on right now, for servers that are killed and started again."""
+    chance = random.SystemRandom()  # the tests' own seeds would give all of them the same ports
+    found: list[int] = []
+    while len(found) < count:
+        port = chance.choice(FIXED_PORTS)
+        with socket.socket() as probe:
+            if port not in found and probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+    return found
 
 
 def answers(url: str) -> bool:

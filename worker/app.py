@@ -61,6 +61,7 @@ logger = logging.getLogger(__name__)
 
 settings = Settings()
 app = make_celery(settings)
+app.conf.worker_consumer = "worker.consumer:PatientConsumer"
 dispatcher = Dispatcher(app)
 
 WORKER = f"{socket.gethostname()}/{secrets.token_hex(4)}"

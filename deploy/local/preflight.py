@@ -4,7 +4,6 @@ import os
 import socket
 from contextlib import ExitStack, closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import redis
 
@@ -12,6 +11,7 @@ from deploy.local.processes import MAX_SOCKET_PATH_BYTES
 from shared.errors import RowmillError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.redis_address import RedisAddress
 from shared.settings import SOCKET_NAME, Settings
 
 
@@ -52,11 +52,11 @@ def check_ports(settings: Settings) -> None:
 def check_redis(settings: Settings) -> None:
     """Raises StackError when the Redis server of ROWMILL_REDIS_URL does not answer."""
     try:
-        with redis.Redis.from_url(settings.redis_url, socket_connect_timeout=3) as client:
+        with connect(settings.redis_url) as client:
             client.ping()
     except redis.RedisError as error:
         # Not the URL: it may hold a password.
-        where = urlsplit(settings.redis_url).hostname or "its socket"
+        where = RedisAddress.parse(settings.redis_url).where
         raise StackError(
             f"Redis at {where} does not answer ({type(error).__name__}). Start it, mend "
             "ROWMILL_REDIS_URL, or unset that to use the embedded server."

@@ -114,7 +114,7 @@ class Stack:
             "ROWMILL_WORKERS": str(settings.workers),
             "ROWMILL_THREADS_PER_PROCESS": str(settings.threads_per_process),
             "ROWMILL_FLOWER_PORT": str(settings.flower_port),
-            "ROWMILL_BROKER_URL": settings.broker_url,
+            "ROWMILL_REDIS_URL": settings.redis_url,
             "PYTHONUNBUFFERED": "1",
         }
 

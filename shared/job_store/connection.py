@@ -5,12 +5,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError, OutOfMemoryError, ResponseError, TimeoutError
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import (
+    ConnectionError,
+    OutOfMemoryError,
+    ResponseError,
+    TimeoutError,
+)
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
+from shared.broker import SENTINEL_TIMEOUT_SECONDS
 from shared.errors import StoreFullError, StoreReadOnlyError, StoreUnavailableError
 from shared.job_store import keys
+from shared.redis_address import RedisAddress
 
 RETRIES = 3
 """With the backoff below about half a second in all: a restart of Redis is noticed by callers, a
@@ -21,20 +29,53 @@ TIMEOUT_SECONDS = 5.0
 """A Redis that takes longer is as good as gone; the largest value it moves is a chunk of 4 MiB."""
 
 
-CANNOT_WRITE = {"MISCONF", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOPERM"}
+CANNOT_WRITE = {"MISCONF", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "NOPERM", "UNBLOCKED"}
 """Words with which a server answers that is there but takes no writes: its disk is full, it is a
-replica or has too few of them, a script keeps it busy, or its ACL forbids them."""
+replica or has too few of them, a script keeps it busy, its ACL forbids them, or it became a replica
+while a call waited."""
 
 
 def connect(url: str) -> Redis:
-    """A client of the server at `url`, connecting when first used; safe to share by threads."""
+    """A client of the server at `url`, connecting when first used; safe to share by threads.
+
+    With sentinels, each new connection is one to the master that they name at that moment.
+    """
+    address = RedisAddress.parse(url)
+    if address.sentinels:
+        return _connect_by_sentinel(address)
     return Redis.from_url(
         url,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(
-            ExponentialBackoff(cap=0.3, base=0.05), RETRIES, supported_errors=(ConnectionError,)
-        ),
+        retry=_retry(),
+    )
+
+
+def _connect_by_sentinel(address: RedisAddress) -> Redis:
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.sentinels),
+        sentinel_kwargs={
+            "socket_timeout": SENTINEL_TIMEOUT_SECONDS,
+            "socket_connect_timeout": SENTINEL_TIMEOUT_SECONDS,
+            # The next one is asked instead.
+            "retry": Retry(NoBackoff(), 0),
+            **address.sentinel_options,
+        },
+    )
+    master: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+        address.master_name,
+        ssl=address.is_secure,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=_retry(),
+        **address.options,
+    )
+    return master
+
+
+def _retry() -> Retry:
+    return Retry(
+        ExponentialBackoff(cap=0.3, base=0.05), RETRIES, supported_errors=(ConnectionError,)
     )
 
 

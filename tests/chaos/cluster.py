@@ -6,8 +6,6 @@ Clients ── API ── proxy ──┐
 """
 
 import os
-import random
-import socket
 import subprocess
 import threading
 import time
@@ -34,10 +32,6 @@ KEEPER_SECONDS = 0.1
 
 RESTART_SECONDS = 1.0
 """Least time between two starts of one process: one that can't start must not eat the machine."""
-
-FIXED_PORTS = range(20_000, 30_000)
-"""Below the ports that the kernel gives to outgoing connections: while a server is down nobody
-else may get its port, nor may a client of it on this machine connect to itself."""
 
 Starting = AbstractContextManager[subprocess.Popen[bytes]]
 
@@ -116,7 +110,7 @@ class Cluster:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._keeper = threading.Thread(target=self._keep_all, name="keeper")
-        ports = _fixed_ports(3 + NODES)
+        ports = live_stack.fixed_ports(3 + NODES)
         self._redis_port, self._api_port, *proxy_ports = ports
         self.api_url = f"http://127.0.0.1:{self._api_port}"
         node_names = [f"node{number}" for number in range(1, NODES + 1)]
@@ -246,15 +240,3 @@ def _session(pid: int) -> int:
         return os.getsid(pid)
     except ProcessLookupError:
         return -1
-
-
-def _fixed_ports(count: int) -> list[int]:
-    """Ports that nobody listens on right now."""
-    chance = random.SystemRandom()  # the tests' own seeds would give all of them the same ports
-    found: list[int] = []
-    while len(found) < count:
-        port = chance.choice(FIXED_PORTS)
-        with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-    return found

@@ -1,6 +1,7 @@
 """A TCP proxy on loopback whose connections can be cut, frozen and slowed down."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,12 +11,18 @@ BLOCK_BYTES = 64 * 1024
 
 
 class Proxy:
-    """Forwards `port` to a port of this machine; its loop runs in a thread of its own."""
+    """Forwards `port` to a port of this machine; its loop runs in a thread of its own.
 
-    def __init__(self, name: str, *, port: int, target_port: int) -> None:
+    `tls`: what clients have to speak with it, if anything.
+    """
+
+    def __init__(
+        self, name: str, *, port: int, target_port: int, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.name = name
         self.port = port
         self._target_port = target_port
+        self._tls = tls
         self._delay_seconds = 0.0
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -25,7 +32,7 @@ class Proxy:
 
     def __enter__(self) -> "Proxy":
         self._thread.start()
-        serving = asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        serving = asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self._server = asyncio.run_coroutine_threadsafe(serving, self._loop).result(timeout=10)
         return self
 

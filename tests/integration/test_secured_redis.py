@@ -81,15 +81,13 @@ def stack(run_directory: Path, models_dir: Path) -> Iterator[Secured]:
             "log_level": "DEBUG",
         }
         env = without_coverage(environment(redis.url, models_dir, **own))
-        # Celery would take it for the address of workers, too.
-        flower_env = env | {"CELERY_BROKER_URL": redis.url}
         parts.enter_context(worker_process(env, home / "worker.log"))
         api = parts.enter_context(api_process(env, home / "api.log"))
         port = free_port()
         parts.enter_context(
             process(
                 "celery", "flower", "--address=127.0.0.1", f"--port={port}",
-                "--conf=deploy/flowerconfig.py", env=flower_env, log=home / "flower.log",
+                "--conf=deploy/flowerconfig.py", env=env, log=home / "flower.log",
             )
         )  # fmt: skip
         assert api.get("/readyz").json()["code"] == "store_unavailable"
@@ -200,12 +198,12 @@ class Trap:
 def test_a_pickled_message_is_refused_and_harms_nobody(stack: Secured, tmp_path: Path) -> None:
     marker = tmp_path / "unpickled"
     settings = stack.settings()
-    with closing(Celery(broker=settings.broker_url, set_as_current=False)) as attacker:
+    with closing(Celery(broker=settings.broker.url, set_as_current=False)) as attacker:
         attacker.send_task(
             SCORE_CHUNKS, kwargs={"job_id": Trap(marker)}, queue=WORK_QUEUE, serializer="pickle"
         )
     # As remote control takes it, too.
-    with Connection(settings.broker_url) as connection, connection.Producer() as producer:
+    with Connection(settings.broker.url) as connection, connection.Producer() as producer:
         body = {"method": "ping", "arguments": Trap(marker)}
         for exchange in ("celery.pidbox",):
             producer.publish(body, exchange=exchange, serializer="pickle", exchange_type="fanout")
@@ -243,7 +241,6 @@ def test_no_secret_is_in_any_log_or_answer(stack: Secured) -> None:
 
 def test_flower_does_not_start_without_a_password_where_one_is_required(stack: Secured) -> None:
     env = {k: v for k, v in stack.env.items() if k != "ROWMILL_FLOWER_PASSWORD"}
-    env["CELERY_BROKER_URL"] = stack.redis.url
 
     refused = subprocess.run(
         [sys.executable, "-m", "celery", "flower", f"--port={free_port()}",

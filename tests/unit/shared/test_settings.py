@@ -87,7 +87,7 @@ def test_the_password_of_redis_comes_from_its_variable_or_file(tmp_path: Path) -
     by_file = Settings(redis_url=url, redis_password_file=str(file))
 
     assert by_variable.redis_url == "redis://rowmill:by%2Fvariable@redis:6379/0"
-    assert by_file.redis_url == by_file.broker_url == "redis://rowmill:from%20file@redis:6379/0"
+    assert by_file.redis_url == by_file.broker.url == "redis://rowmill:from%20file@redis:6379/0"
     assert "variable" not in repr(by_variable)
     assert "from file" not in repr(by_file) + str(by_file.redis_url)
 

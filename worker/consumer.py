@@ -1,0 +1,44 @@
+"""Celery's consumer, but one that looks for its broker every second and goes on meanwhile.
+
+Celery's own pauses grow to half a minute, in which nothing else happens in a worker's main process.
+A worker whose jobs are in Redis and whose broker is another server would fall silent and count as
+dead for as long as that server is away, while its processes score what there is.
+"""
+
+import logging
+from typing import Any
+
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1
+
+
+class PatientConsumer(Consumer):
+    """Goes on firing the timers of its event loop, and with them the supervisor, while it waits."""
+
+    hub: Any  # kombu's, which comes without types, as do its connections
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """The connection, as soon as there is one."""
+
+        def report(error: Exception, _: float) -> None:
+            fields = {"broker": conn.as_uri(), "reason": str(error)}
+            logger.warning("broker out of reach", extra=fields)
+
+        connected = conn.ensure_connection(
+            report,
+            interval_start=RETRY_SECONDS,
+            interval_step=0,
+            interval_max=RETRY_SECONDS,
+            callback=self._go_on,
+        )
+        self.first_connection_attempt = False
+        return connected
+
+    def _go_on(self) -> None:
+        maybe_shutdown()
+        # Those of the connection that was lost are cancelled by now.
+        self.hub.fire_timers()
