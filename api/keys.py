@@ -14,9 +14,10 @@ import click
 from api.audit import log
 from shared import logs
 from shared.api_keys import ApiKey, KeyLimits, NewKey, Scope, Token
-from shared.errors import RowmillError
+from shared.errors import RowmillError, StoreReadOnlyError, StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.redis_address import RedisAddress
 from shared.settings import Settings
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -111,9 +112,18 @@ def revoke(key_id: str) -> None:
 @contextmanager
 def _keys() -> Iterator[ApiKeys]:
     """The keys of this service; what goes wrong is one line."""
-    redis = connect(Settings().redis_url)
+    url = Settings().redis_url
+    redis = connect(url)
     try:
         yield ApiKeys(redis)
+    except StoreReadOnlyError as error:
+        raise click.ClickException(str(error)) from error
+    except StoreUnavailableError as error:
+        # Not the URL: it may hold a password.
+        raise click.ClickException(
+            f"Redis at {RedisAddress.parse(url).where} does not answer. Start the service; if it "
+            "runs, set ROWMILL_RUN_DIR or ROWMILL_REDIS_URL to what it was started with."
+        ) from error
     except RowmillError as error:
         raise click.ClickException(str(error)) from error
     finally:
