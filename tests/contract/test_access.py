@@ -440,6 +440,7 @@ def test_keys_are_managed_by_command_and_the_token_is_all_it_prints(
     assert created.stdout.count("\n") == rotated.stdout.count("\n") == 1
     assert revoked.stdout == ""
     assert re.search(rf"{key_id} +night shift +submit,read +revoked ", listed.stdout)
+    assert re.search(rf"{key_id} .* 5 rows/day, 2 jobs$", listed.stdout, re.MULTILINE)
     assert '"action": "key_created"' in created.stderr
     for told in (created.stderr, rotated.stderr, revoked.stderr, listed.stdout):
         assert token.split("_")[2] not in told
