@@ -7,8 +7,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import redis
+from kombu.exceptions import OperationalError
 
 from deploy.local.processes import MAX_SOCKET_PATH_BYTES
+from shared.dispatch import make_celery
 from shared.errors import RowmillError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
@@ -64,6 +66,21 @@ def check_redis(settings: Settings) -> None:
             f"Redis at {where} does not answer ({type(error).__name__}). Start it, mend "
             "ROWMILL_REDIS_URL, or unset that to use the embedded server."
         ) from error
+
+
+def check_broker(settings: Settings) -> None:
+    """Raises StackError when the broker of ROWMILL_BROKER_URL, if there is one, does not answer."""
+    if not settings.broker_url:
+        return
+    with make_celery(settings).connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+        except OperationalError as error:
+            # Its own way to show a URL leaves the password out.
+            raise StackError(
+                f"The broker at {connection.as_uri()} does not answer ({error}). Start it, mend "
+                "ROWMILL_BROKER_URL, or unset that to use Redis."
+            ) from error
 
 
 def check_keys(settings: Settings) -> None:

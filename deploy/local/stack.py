@@ -90,6 +90,7 @@ class Stack:
         is_embedded = settings.redis_url == embedded_redis_url(settings.run_dir)
         if not is_embedded:
             preflight.check_redis(settings)
+        preflight.check_broker(settings)
         is_everywhere = settings.host in ("", "0.0.0.0")  # noqa: S104  (compared, not bound)
         reachable_host = "127.0.0.1" if is_everywhere else settings.host
         record = StackRecord(

@@ -136,6 +136,25 @@ def test_a_port_in_use_is_named_before_anything_starts(
     assert processes_of(run_dir) == []
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_broker_that_is_not_there_is_named_before_anything_starts(
+    env: dict[str, str], run_directory: Path, scheme: str
+) -> None:
+    run_dir = run_directory / "brokerless"
+    ports = {f"ROWMILL_{name}PORT": str(free_port()) for name in ("", "FLOWER_")}
+    broker = f"127.0.0.1:{free_port()}"
+    own = {"ROWMILL_BROKER_URL": f"{scheme}://me:s3cret@{broker}/0"}
+
+    refused = stack("up", env | ports | own | {"ROWMILL_RUN_DIR": str(run_dir)})
+
+    assert refused.returncode != 0
+    assert broker in refused.stderr
+    assert "ROWMILL_BROKER_URL" in refused.stderr
+    assert "s3cret" not in refused.stderr + refused.stdout
+    assert "Traceback" not in refused.stderr
+    assert processes_of(run_dir) == []
+
+
 def test_where_others_reach_it_and_nobody_has_a_key_it_is_said_what_to_do(
     env: dict[str, str], run_directory: Path
 ) -> None:
