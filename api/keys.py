@@ -14,9 +14,10 @@ import click
 from api.audit import log
 from shared import logs
 from shared.api_keys import ApiKey, KeyLimits, NewKey, Scope, Token
-from shared.errors import RowmillError
+from shared.errors import RowmillError, StoreReadOnlyError, StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.redis_address import RedisAddress
 from shared.settings import Settings
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -38,6 +39,7 @@ class Duration(click.ParamType[int]):
 
 
 _COUNT = click.IntRange(min=1)
+_HEADER = ("ID", "NAME", "SCOPES", "STATE", "CREATED", "EXPIRES", "LIMITS")
 
 
 @click.group(help="Create, list, rotate and revoke API keys.")
@@ -82,7 +84,7 @@ def list_keys() -> None:
     """List all keys, also those that were revoked."""
     with _keys() as keys:
         found = keys.all()
-    lines = [("ID", "NAME", "SCOPES", "STATE", "CREATED", "EXPIRES"), *map(_line, found)]
+    lines = [_HEADER, *map(_line, found)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -111,9 +113,18 @@ def revoke(key_id: str) -> None:
 @contextmanager
 def _keys() -> Iterator[ApiKeys]:
     """The keys of this service; what goes wrong is one line."""
-    redis = connect(Settings().redis_url)
+    url = Settings().redis_url
+    redis = connect(url)
     try:
         yield ApiKeys(redis)
+    except StoreReadOnlyError as error:
+        raise click.ClickException(str(error)) from error
+    except StoreUnavailableError as error:
+        # Not the URL: it may hold a password.
+        raise click.ClickException(
+            f"Redis at {RedisAddress.parse(url).where} does not answer. Start the service; if it "
+            "runs, set ROWMILL_RUN_DIR or ROWMILL_REDIS_URL to what it was started with."
+        ) from error
     except RowmillError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -129,7 +140,18 @@ def _show(key: ApiKey, token: Token, action: str) -> None:
 def _line(key: ApiKey) -> tuple[str, ...]:
     expires = _day(key.expires_at_ms) if key.expires_at_ms else "never"
     scopes = ",".join(scope for scope in Scope if scope in key.scopes)
-    return (key.id, key.name, scopes, key.state, _day(key.created_at_ms), expires)
+    created = _day(key.created_at_ms)
+    return (key.id, key.name, scopes, key.state, created, expires, _own(key.limits))
+
+
+def _own(limits: KeyLimits) -> str:
+    """Those that the key has of its own, in place of the settings'."""
+    counts = (
+        (limits.requests_per_minute, "requests/min"),
+        (limits.rows_per_day, "rows/day"),
+        (limits.jobs_in_flight, "jobs"),
+    )
+    return ", ".join(f"{count} {unit}" for count, unit in counts if count is not None) or "-"
 
 
 def _day(at_ms: int) -> str:

@@ -50,6 +50,7 @@ DELETED_AT_ONCE = 1000
 """What S3 deletes in one request."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
+_SYSTEM = re.compile(r"\(os error (\d+)\)")
 _KIND = re.compile(r"\bkind: (\w+)")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
 
@@ -228,8 +229,14 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError, ValueError) as error:
-        status, kinds = _STATUS.search(str(error)), _KIND.findall(str(error))
-        reason = f"status {status[1]}" if status else " ".join(kinds)
-        fields = {"reason": f"{type(error).__name__} {reason}".strip()}
+        fields = {"reason": f"{type(error).__name__} {_known_words(str(error))}".strip()}
         logger.warning("object store out of reach", extra=fields)
         raise PayloadStoreUnavailableError from None
+
+
+def _known_words(message: str) -> str:
+    if status := _STATUS.search(message):
+        return f"status {status[1]}"
+    if system := _SYSTEM.search(message):
+        return os.strerror(int(system[1]))
+    return " ".join(_KIND.findall(message))

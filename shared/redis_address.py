@@ -94,10 +94,11 @@ class RedisAddress:
 
     @property
     def where(self) -> str:
-        """Its hosts, for messages."""
-        if self.sentinels:
-            return ", ".join(f"{host}:{port}" for host, port in self.sentinels)
-        return str(self.options.get("host", "its socket"))
+        """Its hosts or its socket, for messages."""
+        if "path" in self.options:
+            return str(self.options["path"])
+        one = (self.options.get("host"), self.options.get("port", 6379))
+        return ", ".join(f"{host}:{port}" for host, port in self.sentinels or (one,))
 
 
 def _is_of_sentinel(url: str) -> bool:

@@ -1,18 +1,21 @@
 """What must be true before the local stack is started; else there is one clear line."""
 
 import os
+import shlex
 import socket
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import redis
+from kombu.exceptions import OperationalError
 
 from deploy.local.processes import MAX_SOCKET_PATH_BYTES
+from shared.dispatch import make_celery
 from shared.errors import RowmillError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
 from shared.redis_address import RedisAddress
-from shared.settings import SOCKET_NAME, Settings
+from shared.settings import SOCKET_NAME, Auth, Settings
 
 
 class StackError(RowmillError):
@@ -33,11 +36,13 @@ def check_socket_path(run_dir: Path) -> None:
 
 
 def check_ports(settings: Settings) -> None:
-    """Raises StackError when the API's or Flower's port is taken, also by one another."""
-    wanted = (
+    """Raises StackError when a port of the stack is taken, also by another part of it."""
+    wanted = [
         ("ROWMILL_PORT", settings.host, settings.port),
         ("ROWMILL_FLOWER_PORT", "127.0.0.1", settings.flower_port),
-    )
+    ]
+    if settings.metrics_port:
+        wanted.append(("ROWMILL_METRICS_PORT", settings.metrics_host, settings.metrics_port))
     with ExitStack() as held:
         for setting, host, port in wanted:
             try:
@@ -63,6 +68,21 @@ def check_redis(settings: Settings) -> None:
         ) from error
 
 
+def check_broker(settings: Settings) -> None:
+    """Raises StackError when the broker of ROWMILL_BROKER_URL, if there is one, does not answer."""
+    if not settings.broker_url:
+        return
+    with make_celery(settings).connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0)
+        except OperationalError as error:
+            # Its own way to show a URL leaves the password out.
+            raise StackError(
+                f"The broker at {connection.as_uri()} does not answer ({error}). Start it, mend "
+                "ROWMILL_BROKER_URL, or unset that to use Redis."
+            ) from error
+
+
 def check_keys(settings: Settings) -> None:
     """Raises StackError where callers need an API key and there is none; Redis has to run."""
     if not settings.needs_keys:
@@ -70,12 +90,32 @@ def check_keys(settings: Settings) -> None:
     with closing(connect(settings.redis_url)) as client:
         has_live = ApiKeys(client).has_live()
     if not has_live:
-        raise StackError(
-            f"Others reach {settings.reached_on or 'all addresses'}, so callers need an API key, "
-            "and there is none yet. Create one while the stack runs for this machine alone:\n"
-            "  make up\n"
-            "  .venv/bin/python -m api.keys create --name admin --scope admin\n"
-            "  make down\n"
-            "It is kept, and make up then works as you called it. Or set ROWMILL_AUTH=off, if all "
-            "who can reach it may do everything."
-        )
+        raise StackError(_how_to_create_a_key(settings))
+
+
+def _how_to_create_a_key(settings: Settings) -> str:
+    """Why one is needed, and commands that work as they stand, whatever the caller has set."""
+    where = run_dir_argument(settings)
+    alone = f"{where} ROWMILL_HOST=127.0.0.1"
+    if settings.auth is Auth.REQUIRED:
+        reason = "ROWMILL_AUTH=required is set"
+        alone += " ROWMILL_AUTH=off"
+    else:
+        reason = f"others reach {settings.reached_on or 'all addresses'}"
+        alone += " ROWMILL_PUBLISHED_HOST=" if settings.published_host else ""
+    return (
+        f"Callers need an API key, since {reason}, and there is none yet. Create one while the "
+        "stack runs for this machine alone:\n"
+        f"  make up{alone}\n"
+        f" {where} .venv/bin/python -m api.keys create --name admin --scope admin\n"
+        f"  make down{where}\n"
+        "It is kept, and make up then works as you called it. Or set ROWMILL_AUTH=off, if all "
+        "who can reach it may do everything."
+    )
+
+
+def run_dir_argument(settings: Settings) -> str:
+    """What tells another command where this stack is kept: nothing, or an assignment."""
+    if settings.run_dir == Settings.model_fields["run_dir"].default:
+        return ""
+    return f" ROWMILL_RUN_DIR={shlex.quote(str(settings.run_dir.absolute()))}"

@@ -46,6 +46,7 @@ class Stack:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.run_dir = settings.run_dir.absolute()
+        self.run_dir_argument = preflight.run_dir_argument(settings)
         self._processes = Processes(self.run_dir)
         self._record_path = self.run_dir / "stack.json"
 
@@ -89,6 +90,7 @@ class Stack:
         is_embedded = settings.redis_url == embedded_redis_url(settings.run_dir)
         if not is_embedded:
             preflight.check_redis(settings)
+        preflight.check_broker(settings)
         is_everywhere = settings.host in ("", "0.0.0.0")  # noqa: S104  (compared, not bound)
         reachable_host = "127.0.0.1" if is_everywhere else settings.host
         record = StackRecord(
@@ -223,7 +225,9 @@ def up(stack: Stack) -> None:
     print(f"  Logs    {stack.run_dir / 'logs'}")
     if record.api_url != DEFAULT_URL:
         print(f"For the command rowmill: export ROWMILL_URL={record.api_url}")
-    print("Stop it with: make down")
+    if stack.run_dir_argument:
+        print(f"For python -m api.keys: export{stack.run_dir_argument}")
+    print(f"Stop it with: make down{stack.run_dir_argument}")
 
 
 def down(stack: Stack) -> None:

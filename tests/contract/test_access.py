@@ -441,6 +441,7 @@ def test_keys_are_managed_by_command_and_the_token_is_all_it_prints(
     assert created.stdout.count("\n") == rotated.stdout.count("\n") == 1
     assert revoked.stdout == ""
     assert re.search(rf"{key_id} +night shift +submit,read +revoked ", listed.stdout)
+    assert re.search(rf"{key_id} .* 5 rows/day, 2 jobs$", listed.stdout, re.MULTILINE)
     assert '"action": "key_created"' in created.stderr
     for told in (created.stderr, rotated.stderr, revoked.stderr, listed.stdout):
         assert token.split("_")[2] not in told
@@ -448,3 +449,18 @@ def test_keys_are_managed_by_command_and_the_token_is_all_it_prints(
     again = run("rotate", key_id)
     assert (again.returncode, again.stdout) == (1, "")
     assert "Traceback" not in again.stderr
+
+
+def test_the_command_for_keys_says_where_it_looked_for_redis(models_dir: Path) -> None:
+    url = f"redis://somebody:s3cret@127.0.0.1:{free_port()}/0"
+    listed = subprocess.run(
+        [sys.executable, "-m", "api.keys", "list"],
+        cwd=ROOT, env=environment(url, models_dir),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (listed.returncode, listed.stdout) == (1, "")
+    assert url.partition("@")[2].partition("/")[0] in listed.stderr
+    assert "ROWMILL_RUN_DIR" in listed.stderr
+    assert "s3cret" not in listed.stderr
+    assert "Traceback" not in listed.stderr

@@ -125,8 +125,33 @@ def test_a_port_in_use_is_named_before_anything_starts(
         port = str(taken.getsockname()[1])
         refused = stack("up", env | {"ROWMILL_PORT": port, "ROWMILL_RUN_DIR": str(run_dir)})
 
+        free = {f"ROWMILL_{name}PORT": str(free_port()) for name in ("", "FLOWER_")}
+        own = {"ROWMILL_METRICS_PORT": port, "ROWMILL_RUN_DIR": str(run_dir)}
+        refused_metrics = stack("up", env | free | own)
+
     assert refused.returncode != 0
     assert "ROWMILL_PORT" in refused.stdout + refused.stderr
+    assert refused_metrics.returncode != 0
+    assert "ROWMILL_METRICS_PORT" in refused_metrics.stdout + refused_metrics.stderr
+    assert processes_of(run_dir) == []
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_broker_that_is_not_there_is_named_before_anything_starts(
+    env: dict[str, str], run_directory: Path, scheme: str
+) -> None:
+    run_dir = run_directory / "brokerless"
+    ports = {f"ROWMILL_{name}PORT": str(free_port()) for name in ("", "FLOWER_")}
+    broker = f"127.0.0.1:{free_port()}"
+    own = {"ROWMILL_BROKER_URL": f"{scheme}://me:s3cret@{broker}/0"}
+
+    refused = stack("up", env | ports | own | {"ROWMILL_RUN_DIR": str(run_dir)})
+
+    assert refused.returncode != 0
+    assert broker in refused.stderr
+    assert "ROWMILL_BROKER_URL" in refused.stderr
+    assert "s3cret" not in refused.stderr + refused.stdout
+    assert "Traceback" not in refused.stderr
     assert processes_of(run_dir) == []
 
 
@@ -135,12 +160,32 @@ def test_where_others_reach_it_and_nobody_has_a_key_it_is_said_what_to_do(
 ) -> None:
     run_dir = run_directory / "wide"
     ports = {f"ROWMILL_{name}PORT": str(free_port()) for name in ("", "FLOWER_")}
-    # Told to be reached from elsewhere, and not bound there: this is a test.
-    own = {"ROWMILL_PUBLISHED_HOST": "0.0.0.0", "ROWMILL_RUN_DIR": str(run_dir)}
+    own = env | ports | {"ROWMILL_RUN_DIR": str(run_dir)}
 
-    refused = stack("up", env | ports | own)
+    # Told to be reached from elsewhere, and not bound there: this is a test.
+    refused = stack("up", own | {"ROWMILL_PUBLISHED_HOST": "0.0.0.0"})
+    required = stack("up", own | {"ROWMILL_AUTH": "required"})
 
     assert refused.returncode != 0
-    assert "api.keys create" in refused.stderr
+    assert "others reach 0.0.0.0" in refused.stderr
+    # Commands that work as they stand, whatever is exported and wherever the stack is kept.
+    make_up = f"make up ROWMILL_RUN_DIR={run_dir} ROWMILL_HOST=127.0.0.1"
+    assert f"{make_up} ROWMILL_PUBLISHED_HOST=\n" in refused.stderr
+    assert f"ROWMILL_RUN_DIR={run_dir} .venv/bin/python -m api.keys create" in refused.stderr
+    assert f"make down ROWMILL_RUN_DIR={run_dir}\n" in refused.stderr
     assert "ROWMILL_AUTH=off" in refused.stderr
+    assert required.returncode != 0
+    assert "ROWMILL_AUTH=required" in required.stderr
+    assert "others reach" not in required.stderr
+    assert f"{make_up} ROWMILL_AUTH=off\n" in required.stderr
     assert processes_of(run_dir) == []
+
+
+def test_how_to_reach_and_stop_a_stack_elsewhere_is_said(
+    api: Api, env: dict[str, str], run_dir: Path
+) -> None:
+    again = stack("up", env)
+
+    assert f"export ROWMILL_URL={api.url}\n" in again.stdout
+    assert f"export ROWMILL_RUN_DIR={run_dir}\n" in again.stdout
+    assert f"make down ROWMILL_RUN_DIR={run_dir}\n" in again.stdout

@@ -1,6 +1,7 @@
 """The service on a Redis with the users of docker-compose.yml: all works, nothing is given away."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,6 +157,18 @@ def test_what_could_harm_the_server_is_forbidden(stack: Secured, command: str) -
         answer = auditor.execute_command("ACL", "DRYRUN", "rowmill", *command.split(" "))
 
     assert b"no permissions" in answer
+
+
+def test_what_the_docs_have_an_operator_run_in_its_container_is_allowed(stack: Secured) -> None:
+    text = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    told = re.findall(r"docker compose exec redis .*?redis-cli ([^`'\n]+)", text)
+
+    assert told
+    for command in told:
+        as_user, *words = command.split(" ")[1:]
+        with stack.redis.client() as auditor:
+            answer = auditor.execute_command("ACL", "DRYRUN", as_user, *words)
+        assert (command, answer) == (command, b"OK")
 
 
 def test_nobody_comes_in_without_the_password(stack: Secured) -> None:

@@ -1,5 +1,6 @@
 """Bytes in an object store: a folder, and an S3 server over HTTP."""
 
+import errno
 import logging
 import os
 import socket
@@ -153,6 +154,20 @@ def test_a_store_that_refuses_is_unavailable_and_its_words_are_not_told(
     assert len(reasons) == 4
     assert all(str(status) in reason for reason in reasons)
     assert not [reason for reason in reasons if s3.endpoint in reason or "not-to-be" in reason]
+
+
+@pytest.mark.parametrize("below", ["", "/deeper"])
+def test_a_folder_that_can_not_be_written_is_unavailable_and_the_system_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, below: str
+) -> None:
+    (tmp_path / "file").touch()
+    store = PayloadStore(f"file://{tmp_path}/file{below}")
+
+    with caplog.at_level(logging.WARNING), pytest.raises(PayloadStoreUnavailableError):
+        store.put("job/0", b"x")
+
+    reason = caplog.records[-1].__dict__["reason"]
+    assert reason.endswith((os.strerror(errno.EEXIST), os.strerror(errno.ENOTDIR)))
 
 
 def test_a_connection_that_is_cut_is_mended(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

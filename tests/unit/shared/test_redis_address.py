@@ -25,6 +25,19 @@ def test_sentinels_master_database_and_both_passwords_are_read() -> None:
     assert address.where == "one:26379, two:7000, ::1:7001"
 
 
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        (f"redis://user:{QUOTED}@host/1", "host:6379"),
+        (f"rediss://:{QUOTED}@host:7000", "host:7000"),
+        ("redis://", "localhost:6379"),
+        (f"unix://user:{QUOTED}@/run/redis.sock?db=1", "/run/redis.sock"),
+    ],
+)
+def test_messages_say_where_a_server_was_looked_for(url: str, where: str) -> None:
+    assert RedisAddress.parse(url).where == where
+
+
 def test_no_password_is_shown() -> None:
     url = f"redis+sentinel://:{QUOTED}@one/main?sentinel_password={QUOTED}"
 
