@@ -7,19 +7,19 @@ job it is about, if any, belongs to that key. Another key's job is answered as o
 
 import errno
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 from pydantic import SecretStr
 
 from api import cookies, exchange
 from api.access import Access, access_to
-from api.deferral import CARRIED
+from api.callers import ANYBODY, NOBODY, SCRAPER, Caller, caller_by, current_caller, set_caller
 from api.known_keys import RECENT_SECONDS, KnownKeys
-from shared.api_keys import ApiKey, KeyLimits, Scope, Token
+from shared.api_keys import Token
 from shared.errors import (
     AccessError,
     InsufficientScopeError,
@@ -36,54 +36,6 @@ from shared.job_store.sessions import Sessions
 from shared.job_store.store import JobStore
 from shared.metrics import holds_token
 from shared.settings import Settings
-
-CALLER = "caller"
-"""Name of the caller among what a request carries along while it waits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who sends a request."""
-
-    id: str
-    """Of the key, to which the jobs belong that are made; empty where keys are not needed."""
-    name: str
-    scopes: Collection[Scope]
-    limits: KeyLimits = field(default_factory=KeyLimits)
-
-    @property
-    def is_admin(self) -> bool:
-        return Scope.ADMIN in self.scopes
-
-    @property
-    def sees_jobs_of(self) -> str | None:
-        """Whose jobs are shown; None for everybody's."""
-        return None if self.is_admin else self.id
-
-    def has(self, scope: Scope) -> bool:
-        return self.is_admin or scope in self.scopes
-
-
-ANYBODY = Caller(id="", name="", scopes=frozenset(Scope))
-"""The only caller there is where keys are not needed."""
-
-SCRAPER = Caller(id="", name="metrics", scopes=())
-"""Who holds the token of the metrics, and reads nothing else."""
-
-NOBODY = Caller(id="", name="", scopes=())
-"""Who has not said who they are, or was not let in."""
-
-
-def current_caller() -> Caller:
-    """Who sends the request that is being answered."""
-    caller = request.environ.get(CARRIED, {}).get(CALLER, NOBODY)
-    assert isinstance(caller, Caller)  # noqa: S101 – only this module writes it
-    return caller
-
-
-def set_caller(sent: Request, caller: Caller) -> None:
-    """Say who sends a request."""
-    sent.environ.setdefault(CARRIED, {})[CALLER] = caller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,11 +159,6 @@ class Guard:
         """Raises JobNotFoundError, for another's job as for none."""
         if caller.sees_jobs_of is not None and self.store.owner_of(job_id) != caller.id:
             raise JobNotFoundError(job_id)
-
-
-def caller_by(key: ApiKey) -> Caller:
-    """Who calls with this key."""
-    return Caller(id=key.id, name=key.name, scopes=key.scopes, limits=key.limits)
 
 
 def _check_scopes(caller: Caller, access: Access) -> None:

@@ -18,7 +18,7 @@ from limits import RateLimitItem, RateLimitItemPerDay
 from limits.errors import StorageError
 from limits.strategies import RateLimiter
 
-from api.auth import current_caller
+from api.callers import current_caller
 from api.deferral import CARRIED
 from api.submission import ANY_NUMBER, UNLIMITED, Allowance, Quota
 from shared.api_keys import KeyLimits
