@@ -8,7 +8,7 @@ a minute's end is no moment at which twice as much gets through.
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -44,7 +44,7 @@ class Left:
     window_seconds: int
     remaining: int
     reset_seconds: int
-    """When all that is used up now has been given back."""
+    """When some of what is used up has been given back."""
 
     @property
     def policy_text(self) -> str:
@@ -156,6 +156,11 @@ class RowQuota:
         _tell(left)
         if not is_within:
             raise self._exceeded(left)
+
+    def give_back(self, rows: int) -> None:
+        """Count these no more. While the store is away they stay counted."""
+        with suppress(StorageError):
+            self._limiter.hit(self._item, *self._who, cost=-rows)
 
     @staticmethod
     def _exceeded(left: Left) -> RowQuotaExceededError:

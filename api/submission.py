@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Protocol, TypedDict
 
@@ -61,6 +61,9 @@ class Quota(Protocol):
         """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
         they are too many."""
 
+    def give_back(self, rows: int) -> None:
+        """Count these no more: they were not taken in. Called by any thread."""
+
 
 class AnyNumber:
     """The quota of who has none."""
@@ -69,6 +72,9 @@ class AnyNumber:
         pass
 
     def use(self, rows: int) -> None:
+        pass
+
+    def give_back(self, rows: int) -> None:
         pass
 
 
@@ -171,8 +177,8 @@ class Submission:
             **_needs(spec, rows, body_bytes, chunk_bytes=len(first_chunk[1])),
         )
         if terms.lane is Lane.SMALL:
-            sender.allowance.quota.use(rows)
-            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
+            quota = sender.allowance.quota
+            return self._submit_small(job_id, spec, terms, quota, chunk=first_chunk, body=body)
         # By the rows that are here: how many will come is a guess.
         sender.allowance.quota.check(first_chunk[0].rows)
         with self.reception.job(job_id, spec, terms) as job:
@@ -203,11 +209,21 @@ class Submission:
         return replace(spec, payload_url=url) if url != spec.payload_url else spec
 
     def _submit_small(
-        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
+        self,
+        job_id: str,
+        spec: JobSpec,
+        terms: JobTerms,
+        quota: Quota,
+        *,
+        chunk: Chunk,
+        body: Body,
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
-        taken = self.reception.take_in(NewJob(id=job_id, spec=spec, terms=terms, body=whole))
+        new = NewJob(id=job_id, spec=spec, terms=terms, body=whole)
+        # Before: of requests that come at the same time each would find that there is enough left.
+        quota.use(plan.rows)
+        taken = self.reception.take_in(new, turned_away=partial(quota.give_back, plan.rows))
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
         return Submitted(job=taken)

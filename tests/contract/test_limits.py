@@ -11,6 +11,7 @@ import requests
 from shared.api_keys import KeyLimits, NewKey, Scope
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.jobs import new_job_id
 from tests.live_stack import Api, live_stack
 
 ROW = "x\n6\n"
@@ -64,6 +65,17 @@ def test_requests_that_nobody_has_to_sign_are_not_counted(stack: Api) -> None:
 
     assert all(one.get("/healthz").ok for _ in range(3))
     assert one.get("/models").ok
+
+
+def test_requests_that_are_refused_are_counted_too(stack: Api) -> None:
+    one = caller(stack, requests_per_minute=3)
+
+    guesses = [one.get(f"/jobs/{new_job_id()}") for _ in range(2)]
+    beyond = one.get("/status")
+
+    assert [answer.status_code for answer in (*guesses, beyond)] == [404, 404, 403]
+    assert [left(answer, "requests") for answer in (*guesses, beyond)] == [2, 1, 0]
+    problem(one.get(f"/jobs/{new_job_id()}"), "rate_limited")
 
 
 def test_rows_are_counted_by_whoever_takes_them_in(stack: Api) -> None:
@@ -136,6 +148,18 @@ def test_jobs_in_flight_are_bounded_and_free_their_place(stack: Api) -> None:
     assert "2 jobs at a time" in problem(refused, "too_many_jobs")["detail"]
     assert taken.json()["status"] == "succeeded"
     assert [answer.json()["status"] for answer in more] == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+def test_a_job_that_is_refused_takes_no_rows(stack: Api, wait: int) -> None:
+    one = caller(stack, jobs_in_flight=1, rows_per_day=1000)
+    slow = one.submit(SLOW, wait=0, model="slow").json()
+
+    refused = [one.submit("x\n" + "6\n" * 40, wait=wait) for _ in range(2)]
+    one.delete(f"/jobs/{slow['id']}")
+
+    assert [problem(answer, "too_many_jobs")["status"] for answer in refused] == [429, 429]
+    assert left(one.submit(ROW), "rows") == 99
 
 
 def test_a_limit_of_all_holds_for_keys_without_one(stack: Api) -> None:
