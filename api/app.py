@@ -242,9 +242,15 @@ def _prepare_requests(app: Flask, parts: Parts) -> None:
     def resume() -> Response | None:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
-        return go_on() if go_on else None
+        if not go_on:
+            return None
+        answer: Response = go_on()
+        parts.guard.check_still_good()
+        return answer
 
     # Last: who waits was let in before, and counted.
     auth.install(app, parts.guard)
     if parts.settings.needs_keys:
         parts.limits.install(app)
+    # Behind the limits: what is refused counts, too, or ids could be tried without end.
+    app.before_request(parts.guard.admit)

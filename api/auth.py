@@ -49,11 +49,10 @@ class Guard:
     metrics_token: SecretStr
     """Empty: the metrics take no other token than all else."""
 
-    def admit(self) -> None:
+    def recognize(self) -> None:
         """Called before any view; afterwards `current_caller` is known.
 
-        Raises UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, MetricsTokenError,
-        JobNotFoundError, StoreUnavailableError.
+        Raises UnauthorizedError, InvalidApiKeyError, MetricsTokenError, StoreUnavailableError.
         """
         if request.url_rule is None:  # there is no such route, and Flask says so
             return
@@ -66,9 +65,32 @@ class Guard:
             caller = self.caller()
             set_caller(request, caller)
             exchange.called_by(caller.id)
+
+    def admit(self) -> None:
+        """Called before any view, for a caller who is known.
+
+        Raises InsufficientScopeError, JobNotFoundError, StoreUnavailableError.
+        """
+        caller = current_caller()
+        if request.url_rule is None or not self.needs_keys or caller is SCRAPER:
+            return
+        access = access_to(request.method, request.url_rule.rule)
+        if not access.is_open:
             _check_scopes(caller, access)
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)
+
+    def check_still_good(self) -> None:
+        """Called when a request has waited. Raises InvalidApiKeyError for a caller whose key, or
+        the secret that was shown of it, opens nothing any more."""
+        caller = current_caller()
+        if caller.id:
+            self._check_secret(caller)
+
+    def _check_secret(self, caller: Caller) -> None:
+        with suppress(StoreUnavailableError):  # nobody can tell just now
+            if self.keys.named(caller.id).digest != caller.digest:
+                raise InvalidApiKeyError("has another secret by now")
 
     def _is_scraper(self) -> bool:
         """Raises MetricsTokenError for one who would need the token and has another, or none."""
@@ -83,21 +105,20 @@ class Guard:
         """Called with every answer: one that is streamed ends when its caller's key does."""
         caller = current_caller()
         if caller.id and response.is_streamed:
-            response.response = self._while_live(caller.id, response.response)
+            response.response = self._while_live(caller, response.response)
         return response
 
     # Any: bytes or texts, as the answer has them.
-    def _while_live(self, key_id: str, pieces: Iterable[Any]) -> Iterator[Any]:
-        """Raises ConnectionResetError when the key opens nothing any more, by which the server
+    def _while_live(self, caller: Caller, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Raises ConnectionResetError when the secret opens nothing any more, by which the server
         closes its side and doesn't say that this was all."""
         looked_at = time.monotonic()
         for piece in pieces:
             if time.monotonic() - looked_at > RECENT_SECONDS:
                 looked_at = time.monotonic()
                 try:
-                    self.keys.named(key_id)
-                except StoreUnavailableError:
-                    pass  # nobody can tell just now; the stream knows for how long to bear it
+                    # While nobody can tell, the stream knows for how long to bear it.
+                    self._check_secret(caller)
                 except InvalidApiKeyError as error:
                     raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
             yield piece
@@ -168,9 +189,9 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 
 
 def install(app: Flask, guard: Guard) -> None:
-    """Have `guard` look at every request of `app`, and at its answer. Templates know by `visitor()`
-    who sends it."""
-    app.before_request(guard.admit)
+    """Have `guard` recognize who sends every request of `app`, and look after its answer. Templates
+    know by `visitor()` who it is."""
+    app.before_request(guard.recognize)
     app.jinja_env.globals["visitor"] = guard.visitor
     app.jinja_env.globals["needs_keys"] = guard.needs_keys
     if guard.needs_keys:
