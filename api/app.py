@@ -46,11 +46,12 @@ from api.waiting import WaitingRoom
 from shared import tracing
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.api_keys import ApiKeys
-from shared.job_store.connection import connect, limit_storage
+from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.job_chunks import JobChunks
+from shared.job_store.limit_storage import limit_storage
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress

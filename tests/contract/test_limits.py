@@ -1,7 +1,7 @@
 """Each key has its own limits: requests a minute, rows a day, jobs in flight; headers tell."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import pytest
 import requests
 
 from shared.api_keys import KeyLimits, NewKey, Scope
+from shared.errors import StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.job_store.limit_storage import URI, LimitStorage, limit_storage
 from shared.jobs import new_job_id
 from tests.live_stack import Api, live_stack
 
@@ -148,6 +150,42 @@ def test_jobs_in_flight_are_bounded_and_free_their_place(stack: Api) -> None:
     assert "2 jobs at a time" in problem(refused, "too_many_jobs")["detail"]
     assert taken.json()["status"] == "succeeded"
     assert [answer.json()["status"] for answer in more] == ["succeeded"] * 3
+
+
+def test_where_the_store_is_full_one_may_still_read_and_make_room(stack: Api) -> None:
+    one = caller(stack, requests_per_minute=100, rows_per_day=100)
+    job = one.submit(ROW).json()
+
+    with full_store(stack):
+        read = one.get(f"/jobs/{job['id']}/results")
+        refused = one.submit(ROW)
+        deleted = one.delete(f"/jobs/{job['id']}")
+
+    assert (read.status_code, deleted.status_code) == (200, 204), read.text
+    problem(refused, "store_full")
+    assert left(one.submit(ROW), "rows") == 98
+
+
+def test_a_store_that_is_away_is_told_of_as_everywhere() -> None:
+    with closing(connect("unix:///nowhere")) as redis:
+        storage = LimitStorage(URI, **limit_storage(redis))
+
+        with pytest.raises(StoreUnavailableError):
+            storage.acquire_sliding_window_entry("requests", 5, 60)
+        with pytest.raises(StoreUnavailableError):
+            storage.get_sliding_window("requests", 60)
+
+
+@contextmanager
+def full_store(stack: Api) -> Iterator[None]:
+    """A server of the store that has no memory left for anything new."""
+    with closing(connect(stack.redis_url)) as redis:
+        before = redis.config_get("maxmemory")["maxmemory"]
+        redis.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            redis.config_set("maxmemory", before)
 
 
 @pytest.mark.parametrize("wait", [0, 20])
