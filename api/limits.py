@@ -17,9 +17,9 @@ from flask_limiter import Limiter, RequestLimit
 from limits import RateLimitItem, RateLimitItemPerDay
 from limits.strategies import RateLimiter
 
+from api.allowance import ANY_NUMBER, UNLIMITED, Allowance, Quota
 from api.callers import current_caller
 from api.deferral import CARRIED
-from api.submission import ANY_NUMBER, UNLIMITED, Allowance, Quota
 from shared.api_keys import KeyLimits
 from shared.errors import RateLimitedError, RowQuotaExceededError, StoreError
 from shared.job_store.limit_storage import URI

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 from api import exchange
+from api.allowance import UNLIMITED, Allowance, Quota
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
 from api.intake.registry import make_intake
@@ -49,48 +50,6 @@ SMALL_JOB_ROWS = 1_000
 SMALL_JOB_SECONDS = 0.25
 """A job of one chunk that is as small as this, by the speed of its model as far as it is known,
 goes into the small lane. A larger one there would be what the others wait for."""
-
-
-class Quota(Protocol):
-    """How many rows a sender may have scored."""
-
-    def check(self, rows: int) -> None:
-        """Raises RowQuotaExceededError if so many more would be too many."""
-
-    def use(self, rows: int) -> None:
-        """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
-        they are too many."""
-
-    def give_back(self, rows: int) -> None:
-        """Count these no more: they were not taken in. Called by any thread."""
-
-
-class AnyNumber:
-    """The quota of who has none."""
-
-    def check(self, rows: int) -> None:
-        pass
-
-    def use(self, rows: int) -> None:
-        pass
-
-    def give_back(self, rows: int) -> None:
-        pass
-
-
-ANY_NUMBER = AnyNumber()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """What a sender may have done."""
-
-    most_in_flight: int = 0
-    """So many of their jobs may be unfinished at a time; 0 for any number."""
-    quota: Quota = ANY_NUMBER
-
-
-UNLIMITED = Allowance()
 
 
 @dataclass(frozen=True, kw_only=True)
