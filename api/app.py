@@ -46,11 +46,12 @@ from api.waiting import WaitingRoom
 from shared import tracing
 from shared.dispatch import Dispatcher, make_celery
 from shared.job_store.api_keys import ApiKeys
-from shared.job_store.connection import connect, limit_storage
+from shared.job_store.connection import connect
 from shared.job_store.deliveries import Deliveries
 from shared.job_store.ends import Ends
 from shared.job_store.intake import JobIntake
 from shared.job_store.job_chunks import JobChunks
+from shared.job_store.limit_storage import limit_storage
 from shared.job_store.model_reports import ModelReports
 from shared.job_store.overview import Overviews
 from shared.job_store.progress import Progress
@@ -242,9 +243,15 @@ def _prepare_requests(app: Flask, parts: Parts) -> None:
     def resume() -> Response | None:
         """A request that waited goes on where it was, and not from the beginning."""
         go_on = request.environ.get(RESUME)
-        return go_on() if go_on else None
+        if not go_on:
+            return None
+        answer: Response = go_on()
+        parts.guard.check_still_good()
+        return answer
 
     # Last: who waits was let in before, and counted.
     auth.install(app, parts.guard)
     if parts.settings.needs_keys:
         parts.limits.install(app)
+    # Behind the limits: what is refused counts, too, or ids could be tried without end.
+    app.before_request(parts.guard.admit)

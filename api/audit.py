@@ -6,7 +6,7 @@ import re
 from flask import Flask, Response, request
 
 from api.access import access_to
-from api.auth import current_caller
+from api.callers import current_caller
 from shared.jobs import JOB_ID_PATTERN
 
 logger = logging.getLogger("rowmill.audit")

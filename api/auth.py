@@ -7,19 +7,19 @@ job it is about, if any, belongs to that key. Another key's job is answered as o
 
 import errno
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 from pydantic import SecretStr
 
 from api import cookies, exchange
 from api.access import Access, access_to
-from api.deferral import CARRIED
+from api.callers import ANYBODY, NOBODY, SCRAPER, Caller, caller_by, current_caller, set_caller
 from api.known_keys import RECENT_SECONDS, KnownKeys
-from shared.api_keys import ApiKey, KeyLimits, Scope, Token
+from shared.api_keys import Token
 from shared.errors import (
     AccessError,
     InsufficientScopeError,
@@ -37,54 +37,6 @@ from shared.job_store.store import JobStore
 from shared.metrics import holds_token
 from shared.settings import Settings
 
-CALLER = "caller"
-"""Name of the caller among what a request carries along while it waits."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who sends a request."""
-
-    id: str
-    """Of the key, to which the jobs belong that are made; empty where keys are not needed."""
-    name: str
-    scopes: Collection[Scope]
-    limits: KeyLimits = field(default_factory=KeyLimits)
-
-    @property
-    def is_admin(self) -> bool:
-        return Scope.ADMIN in self.scopes
-
-    @property
-    def sees_jobs_of(self) -> str | None:
-        """Whose jobs are shown; None for everybody's."""
-        return None if self.is_admin else self.id
-
-    def has(self, scope: Scope) -> bool:
-        return self.is_admin or scope in self.scopes
-
-
-ANYBODY = Caller(id="", name="", scopes=frozenset(Scope))
-"""The only caller there is where keys are not needed."""
-
-SCRAPER = Caller(id="", name="metrics", scopes=())
-"""Who holds the token of the metrics, and reads nothing else."""
-
-NOBODY = Caller(id="", name="", scopes=())
-"""Who has not said who they are, or was not let in."""
-
-
-def current_caller() -> Caller:
-    """Who sends the request that is being answered."""
-    caller = request.environ.get(CARRIED, {}).get(CALLER, NOBODY)
-    assert isinstance(caller, Caller)  # noqa: S101 – only this module writes it
-    return caller
-
-
-def set_caller(sent: Request, caller: Caller) -> None:
-    """Say who sends a request."""
-    sent.environ.setdefault(CARRIED, {})[CALLER] = caller
-
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
@@ -97,11 +49,10 @@ class Guard:
     metrics_token: SecretStr
     """Empty: the metrics take no other token than all else."""
 
-    def admit(self) -> None:
+    def recognize(self) -> None:
         """Called before any view; afterwards `current_caller` is known.
 
-        Raises UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, MetricsTokenError,
-        JobNotFoundError, StoreUnavailableError.
+        Raises UnauthorizedError, InvalidApiKeyError, MetricsTokenError, StoreUnavailableError.
         """
         if request.url_rule is None:  # there is no such route, and Flask says so
             return
@@ -114,9 +65,32 @@ class Guard:
             caller = self.caller()
             set_caller(request, caller)
             exchange.called_by(caller.id)
+
+    def admit(self) -> None:
+        """Called before any view, for a caller who is known.
+
+        Raises InsufficientScopeError, JobNotFoundError, StoreUnavailableError.
+        """
+        caller = current_caller()
+        if request.url_rule is None or not self.needs_keys or caller is SCRAPER:
+            return
+        access = access_to(request.method, request.url_rule.rule)
+        if not access.is_open:
             _check_scopes(caller, access)
             if job_id := (request.view_args or {}).get("job_id"):
                 self._check_owner(caller, job_id)
+
+    def check_still_good(self) -> None:
+        """Called when a request has waited. Raises InvalidApiKeyError for a caller whose key, or
+        the secret that was shown of it, opens nothing any more."""
+        caller = current_caller()
+        if caller.id:
+            self._check_secret(caller)
+
+    def _check_secret(self, caller: Caller) -> None:
+        with suppress(StoreUnavailableError):  # nobody can tell just now
+            if self.keys.named(caller.id).digest != caller.digest:
+                raise InvalidApiKeyError("has another secret by now")
 
     def _is_scraper(self) -> bool:
         """Raises MetricsTokenError for one who would need the token and has another, or none."""
@@ -131,21 +105,20 @@ class Guard:
         """Called with every answer: one that is streamed ends when its caller's key does."""
         caller = current_caller()
         if caller.id and response.is_streamed:
-            response.response = self._while_live(caller.id, response.response)
+            response.response = self._while_live(caller, response.response)
         return response
 
     # Any: bytes or texts, as the answer has them.
-    def _while_live(self, key_id: str, pieces: Iterable[Any]) -> Iterator[Any]:
-        """Raises ConnectionResetError when the key opens nothing any more, by which the server
+    def _while_live(self, caller: Caller, pieces: Iterable[Any]) -> Iterator[Any]:
+        """Raises ConnectionResetError when the secret opens nothing any more, by which the server
         closes its side and doesn't say that this was all."""
         looked_at = time.monotonic()
         for piece in pieces:
             if time.monotonic() - looked_at > RECENT_SECONDS:
                 looked_at = time.monotonic()
                 try:
-                    self.keys.named(key_id)
-                except StoreUnavailableError:
-                    pass  # nobody can tell just now; the stream knows for how long to bear it
+                    # While nobody can tell, the stream knows for how long to bear it.
+                    self._check_secret(caller)
                 except InvalidApiKeyError as error:
                     raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
             yield piece
@@ -209,11 +182,6 @@ class Guard:
             raise JobNotFoundError(job_id)
 
 
-def caller_by(key: ApiKey) -> Caller:
-    """Who calls with this key."""
-    return Caller(id=key.id, name=key.name, scopes=key.scopes, limits=key.limits)
-
-
 def _check_scopes(caller: Caller, access: Access) -> None:
     for scope in access.scopes:
         if not caller.has(scope):
@@ -221,9 +189,9 @@ def _check_scopes(caller: Caller, access: Access) -> None:
 
 
 def install(app: Flask, guard: Guard) -> None:
-    """Have `guard` look at every request of `app`, and at its answer. Templates know by `visitor()`
-    who sends it."""
-    app.before_request(guard.admit)
+    """Have `guard` recognize who sends every request of `app`, and look after its answer. Templates
+    know by `visitor()` who it is."""
+    app.before_request(guard.recognize)
     app.jinja_env.globals["visitor"] = guard.visitor
     app.jinja_env.globals["needs_keys"] = guard.needs_keys
     if guard.needs_keys:

@@ -12,7 +12,9 @@ FORMULA_CHARS = "=+-@\t\r\n＝＋－＠"
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|nan)"
 _IS_NUMBER = re.compile(_NUMBER)
 _CELL = re.compile(r'"[^"]*(?:""[^"]*)*"|[^,\r\n]+')
-_SUSPECT = re.compile(rf'(?:\A|[,\r\n"])(?!(?:{_NUMBER})(?:[,\r\n"]|\Z))[=+\-@\t＝＋－＠]|"[\r\n]')
+_SUSPECT = re.compile(
+    rf'(?:\A|[,\r\n"])(?!(?:{_NUMBER})(?:[,\r\n]|"(?!")|\Z))[=+\-@\t＝＋－＠]|"[\r\n]'
+)
 """Is in every text that has a formula, and in few others: most have none and are left alone."""
 
 

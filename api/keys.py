@@ -20,7 +20,28 @@ from shared.job_store.connection import connect
 from shared.redis_address import RedisAddress
 from shared.settings import Settings
 
+MAX_NAME_CHARS = 100
+"""Longest name of a key: it stands in a line of a list, and in each line of the audit log."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+MAX_SECONDS = 36500 * 86400
+"""A key that is to be good for longer than a hundred years is one without an end; calendars end,
+too."""
+
+
+class KeyName(click.ParamType[str]):
+    """Text that spoils neither a list nor a terminal."""
+
+    name = "text"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if not text.strip() or not text.isprintable() or len(text) > MAX_NAME_CHARS:
+            self.fail(f"write 1 to {MAX_NAME_CHARS} printable characters", param, ctx)
+        return text
 
 
 class Duration(click.ParamType[int]):
@@ -32,10 +53,13 @@ class Duration(click.ParamType[int]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        match = re.fullmatch(r"([1-9]\d{0,8})([smhd])", str(value))
-        if not match:
-            self.fail("write a whole number and s, m, h or d, such as 90d", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
+        match = re.fullmatch(r"([1-9]\d*)([smhd])", str(value), re.ASCII)
+        seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+        if not 0 < seconds <= MAX_SECONDS:
+            self.fail(
+                "write a whole number and s, m, h or d, such as 90d; 36500d at most", param, ctx
+            )
+        return seconds
 
 
 _COUNT = click.IntRange(min=1)
@@ -48,7 +72,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--name", required=True, help="What people call it, such as who uses it.")
+@click.option(
+    "--name", required=True, type=KeyName(), help="What people call it, such as who uses it."
+)
 @click.option(
     "--scope",
     "scopes",

@@ -7,22 +7,22 @@ a minute's end is no moment at which twice as much gets through.
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from flask import Flask, Response, request
 from flask_limiter import Limiter, RequestLimit
 from limits import RateLimitItem, RateLimitItemPerDay
-from limits.errors import StorageError
 from limits.strategies import RateLimiter
 
-from api.auth import current_caller
+from api.allowance import ANY_NUMBER, UNLIMITED, Allowance, Quota
+from api.callers import current_caller
 from api.deferral import CARRIED
-from api.submission import ANY_NUMBER, UNLIMITED, Allowance, Quota
 from shared.api_keys import KeyLimits
-from shared.errors import RateLimitedError, RowQuotaExceededError, StoreUnavailableError
+from shared.errors import RateLimitedError, RowQuotaExceededError, StoreError
+from shared.job_store.limit_storage import URI
 from shared.settings import Settings
 
 STRATEGY = "sliding-window-counter"
@@ -44,7 +44,7 @@ class Left:
     window_seconds: int
     remaining: int
     reset_seconds: int
-    """When all that is used up now has been given back."""
+    """When some of what is used up has been given back."""
 
     @property
     def policy_text(self) -> str:
@@ -72,14 +72,14 @@ class Limits:
     """Counts what keys ask for, in the store, so that all processes count together."""
 
     def __init__(self, storage: Mapping[str, Any], settings: Settings) -> None:
-        """`storage`: where to count, as `limit_storage` of the job store has it."""
+        """`storage`: where to count, as `shared.job_store.limit_storage` has it."""
         self._settings = settings
         self._limiter = Limiter(
             key_func=lambda: current_caller().id,
             application_limits=[lambda: f"{self._per_minute} per minute"],
             application_limits_exempt_when=lambda: not self._per_minute,
             on_breach=_refuse,
-            storage_uri="redis://",
+            storage_uri=URI,
             storage_options=dict(storage),
             strategy=STRATEGY,
         )
@@ -101,8 +101,7 @@ class Limits:
     def _tell_requests(self) -> None:
         """Raises StoreUnavailableError."""
         if limit := self._limiter.current_limit:
-            with _translated_errors():
-                _tell(_left(self._limiter.limiter, REQUESTS, limit.limit, *limit.request_args))
+            _tell(_left(self._limiter.limiter, REQUESTS, limit.limit, *limit.request_args))
 
     def _allow_jobs(self) -> None:
         caller = current_caller()
@@ -118,8 +117,7 @@ class Limits:
 
 def _refuse(limit: RequestLimit) -> NoReturn:
     """Raises RateLimitedError, StoreUnavailableError."""
-    with _translated_errors():
-        left = _left(limit.limiter, REQUESTS, limit.limit, *limit.request_args)
+    left = _left(limit.limiter, REQUESTS, limit.limit, *limit.request_args)
     _tell(left)
     raise RateLimitedError(left.most, retry_after_seconds=left.reset_seconds)
 
@@ -141,8 +139,7 @@ class RowQuota:
 
     def check(self, rows: int) -> None:
         """Raises RowQuotaExceededError if so many more would be too many."""
-        with _translated_errors():
-            left = _left(self._limiter, ROWS, self._item, *self._who)
+        left = _left(self._limiter, ROWS, self._item, *self._who)
         _tell(left)
         if left.remaining < rows:
             raise self._exceeded(left)
@@ -150,27 +147,22 @@ class RowQuota:
     def use(self, rows: int) -> None:
         """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
         they are too many."""
-        with _translated_errors():
-            is_within = self._limiter.hit(self._item, *self._who, cost=rows)
-            left = _left(self._limiter, ROWS, self._item, *self._who)
+        is_within = self._limiter.hit(self._item, *self._who, cost=rows)
+        left = _left(self._limiter, ROWS, self._item, *self._who)
         _tell(left)
         if not is_within:
             raise self._exceeded(left)
+
+    def give_back(self, rows: int) -> None:
+        """Count these no more. While the store is away they stay counted."""
+        with suppress(StoreError):
+            self._limiter.hit(self._item, *self._who, cost=-rows)
 
     @staticmethod
     def _exceeded(left: Left) -> RowQuotaExceededError:
         return RowQuotaExceededError(
             left.most, left=left.remaining, retry_after_seconds=left.reset_seconds
         )
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Raise StoreUnavailableError in place of the library's own."""
-    try:
-        yield
-    except StorageError as error:
-        raise StoreUnavailableError from error
 
 
 def _left(limiter: RateLimiter, policy: str, item: RateLimitItem, *who: str) -> Left:

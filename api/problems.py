@@ -5,7 +5,6 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, jsonify, request
-from limits.errors import StorageError
 from werkzeug.exceptions import HTTPException
 
 from api import exchange
@@ -66,7 +65,6 @@ def install(app: Flask) -> None:
     """Make every error of `app` answer with a problem document or a page."""
     app.register_error_handler(errors.RowmillError, _answer_error)
     app.register_error_handler(HTTPException, _answer_http)
-    app.register_error_handler(StorageError, _answer_uncounted)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -122,11 +120,6 @@ def _challenge(error: errors.AccessError) -> str:
     return (
         'Bearer error="invalid_token"' if isinstance(error, errors.InvalidApiKeyError) else "Bearer"
     )
-
-
-def _answer_uncounted(_: StorageError) -> Response:
-    """A request could not be counted."""
-    return _answer_error(errors.StoreUnavailableError())
 
 
 def _retry_after_seconds(error: errors.RowmillError) -> int | None:

@@ -2,20 +2,23 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from api import exchange
-from api.group_intake import GroupIntake
+from api.group_intake import Entry, GroupIntake
 from api.uploads import Uploads
 from shared.chunks import ChunkPlan
 from shared.dispatch import Dispatcher
 from shared.errors import (
     InputError,
     JobEndedError,
+    JobTooLargeError,
+    LimitError,
     RowmillError,
     StoreError,
+    StoreFullError,
     TooMuchQueuedError,
     UploadIncompleteError,
 )
@@ -38,6 +41,9 @@ PAUSES_SECONDS = (0.1, 0.2, 0.5, *[1.0] * 29)
 """How long an upload is held up while Redis has no room for its next chunk: half a minute in all,
 in which workers turn inputs into results or somebody deletes a job."""
 
+REFUSALS = (LimitError, TooMuchQueuedError, JobTooLargeError, StoreFullError)
+"""With which the store says that it has taken in nothing of a job."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
@@ -57,14 +63,18 @@ class Reception:
     dispatcher: Dispatcher
     group_intake: GroupIntake
 
-    def take_in(self, job: NewJob) -> Job | Awaited | FirstRequest:
+    def take_in(
+        self, job: NewJob, *, turned_away: Callable[[], None]
+    ) -> Job | Awaited | FirstRequest:
         """The job with all its rows, or what its idempotency key made before.
 
-        One that somebody waits for may still be on its way into the store. Raises
-        TooMuchQueuedError, JobTooLargeError, StoreError.
+        One that somebody waits for may still be on its way into the store. `turned_away` is called
+        once it is certain that the rows don't get there, by any thread. Raises TooMuchQueuedError,
+        TooManyJobsError, JobTooLargeError, StoreError.
         """
         exchange.concerns(job.id)
         terms, entry = job.terms, self.group_intake.take_in(job)
+        entry.add_done_callback(lambda done: turned_away() if _is_turned_away(done) else None)
         awaited = Awaited(
             job_id=job.id, spec=job.spec, told_on=terms.awaited_by, wait_until_taken_in=entry.result
         )
@@ -146,6 +156,13 @@ class OpenJob:
     def close(self, received: Received) -> None:
         """All chunks are here."""
         self.intake.close(self.id, input_bytes=received.input_bytes, sha256=received.sha256)
+
+
+def _is_turned_away(entry: Entry) -> bool:
+    """Of a store that is out of reach nobody knows what it has done."""
+    if error := entry.exception():
+        return isinstance(error, REFUSALS)
+    return isinstance(entry.result(), FirstRequest)
 
 
 def wake(dispatcher: Dispatcher, job_id: str) -> None:

@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 from api import exchange
+from api.allowance import UNLIMITED, Allowance, Quota
 from api.intake.bodies import Body
 from api.intake.csv_intake import CsvIntake
 from api.intake.registry import make_intake
@@ -49,42 +50,6 @@ SMALL_JOB_ROWS = 1_000
 SMALL_JOB_SECONDS = 0.25
 """A job of one chunk that is as small as this, by the speed of its model as far as it is known,
 goes into the small lane. A larger one there would be what the others wait for."""
-
-
-class Quota(Protocol):
-    """How many rows a sender may have scored."""
-
-    def check(self, rows: int) -> None:
-        """Raises RowQuotaExceededError if so many more would be too many."""
-
-    def use(self, rows: int) -> None:
-        """Count rows that are taken in. Raises RowQuotaExceededError, and counts none of them, if
-        they are too many."""
-
-
-class AnyNumber:
-    """The quota of who has none."""
-
-    def check(self, rows: int) -> None:
-        pass
-
-    def use(self, rows: int) -> None:
-        pass
-
-
-ANY_NUMBER = AnyNumber()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allowance:
-    """What a sender may have done."""
-
-    most_in_flight: int = 0
-    """So many of their jobs may be unfinished at a time; 0 for any number."""
-    quota: Quota = ANY_NUMBER
-
-
-UNLIMITED = Allowance()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +136,8 @@ class Submission:
             **_needs(spec, rows, body_bytes, chunk_bytes=len(first_chunk[1])),
         )
         if terms.lane is Lane.SMALL:
-            sender.allowance.quota.use(rows)
-            return self._submit_small(job_id, spec, terms, chunk=first_chunk, body=body)
+            quota = sender.allowance.quota
+            return self._submit_small(job_id, spec, terms, quota, chunk=first_chunk, body=body)
         # By the rows that are here: how many will come is a guess.
         sender.allowance.quota.check(first_chunk[0].rows)
         with self.reception.job(job_id, spec, terms) as job:
@@ -203,11 +168,21 @@ class Submission:
         return replace(spec, payload_url=url) if url != spec.payload_url else spec
 
     def _submit_small(
-        self, job_id: str, spec: JobSpec, terms: JobTerms, *, chunk: Chunk, body: Body
+        self,
+        job_id: str,
+        spec: JobSpec,
+        terms: JobTerms,
+        quota: Quota,
+        *,
+        chunk: Chunk,
+        body: Body,
     ) -> Submitted:
         plan, data = chunk
         whole = WholeBody(plan=plan, data=data, input_bytes=body.input_bytes, sha256=body.sha256)
-        taken = self.reception.take_in(NewJob(id=job_id, spec=spec, terms=terms, body=whole))
+        new = NewJob(id=job_id, spec=spec, terms=terms, body=whole)
+        # Before: of requests that come at the same time each would find that there is enough left.
+        quota.use(plan.rows)
+        taken = self.reception.take_in(new, turned_away=partial(quota.give_back, plan.rows))
         if isinstance(taken, FirstRequest):
             return self._first_job(taken, terms.request, body=body)
         return Submitted(job=taken)

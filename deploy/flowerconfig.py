@@ -28,7 +28,7 @@ purge_offline_workers = 10
 
 _secret = os.environ.get("ROWMILL_REDIS_PASSWORD", "")
 if _file := os.environ.get("ROWMILL_REDIS_PASSWORD_FILE"):
-    _secret = Path(_file).read_text().strip()
+    _secret = Path(_file).read_text().rstrip("\n")
 _redis_url = RedisUrl(os.environ["ROWMILL_REDIS_URL"]).with_password(_secret)
 _broker = Broker.of(_redis_url, os.environ.get("ROWMILL_BROKER_URL", ""))
 current_app.conf.update(_broker.configuration)

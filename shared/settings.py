@@ -262,7 +262,8 @@ class Settings(BaseSettings):
         password = info.data["redis_password"].get_secret_value()
         if file := info.data["redis_password_file"]:
             try:
-                password = Path(file).read_text().strip()
+                # An editor ends the line; all else belongs to the password.
+                password = Path(file).read_text().rstrip("\n")
             except OSError as error:
                 reason = os.strerror(error.errno or 0)
                 raise ValueError(f"can't read ROWMILL_REDIS_PASSWORD_FILE: {reason}") from error

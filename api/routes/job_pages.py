@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, redirect, render_template, request
 from werkzeug.datastructures import MultiDict
 
-from api.auth import current_caller
+from api.callers import current_caller
 from api.pages.frame import is_fragment
 from api.pages.jobs import JobPages
 from api.query import JobListQuery, parse_query

@@ -3,7 +3,7 @@
 from flask import Blueprint, Request, Response, jsonify, request
 
 from api import representations
-from api.auth import current_caller
+from api.callers import current_caller
 from api.drift_report import compared, drift_warnings
 from api.intake.bodies import Body, json_text, table_body
 from api.limits import current_allowance

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template
 
-from api.auth import current_caller
+from api.callers import current_caller
 from api.catalogue import BrokenModel, Catalogue
 from shared.errors import StoreError
 from shared.job_store.store import JobFilter, JobStore

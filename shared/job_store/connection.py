@@ -17,7 +17,6 @@ from redis.sentinel import Sentinel
 
 from shared.broker import SENTINEL_TIMEOUT_SECONDS
 from shared.errors import StoreFullError, StoreReadOnlyError, StoreUnavailableError
-from shared.job_store import keys
 from shared.redis_address import RedisAddress
 
 RETRIES = 3
@@ -77,16 +76,6 @@ def _retry() -> Retry:
     return Retry(
         ExponentialBackoff(cap=0.3, base=0.05), RETRIES, supported_errors=(ConnectionError,)
     )
-
-
-def limit_storage(redis: Redis) -> dict[str, Any]:
-    """What the library `limits` is to know so that it counts over this client's connections. What
-    goes wrong it raises as its own StorageError."""
-    return {
-        "connection_pool": redis.connection_pool,
-        "key_prefix": keys.LIMITS,
-        "wrap_exceptions": True,
-    }
 
 
 def text(value: bytes | str) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,9 +204,9 @@ def test_another_key_finds_no_job_by_any_route(
 
 
 def told(answer: requests.Response, job_id: str) -> tuple[object, ...]:
-    """All of an answer but its time, with the same id in all."""
-    of_each = {"Date", "X-Request-ID"}
-    headers = {name: value for name, value in answer.headers.items() if name not in of_each}
+    """All of an answer but what differs between any two, with the same id in all."""
+    own = ("Date", "X-Request-ID")
+    headers = {name: value for name, value in answer.headers.items() if name not in own}
     return answer.status_code, headers, answer.text.replace(job_id, "ID")
 
 
@@ -299,7 +300,10 @@ def test_a_revoked_key_stops_at_every_route_within_two_seconds(
     assert_problem(api.get("/jobs"), 401, "invalid_api_key", "'test' is revoked")
 
 
-def test_who_follows_a_job_is_cut_off_when_the_key_is_revoked(admin: Api, redis: Redis) -> None:
+@pytest.mark.parametrize("end", [ApiKeys.revoke, ApiKeys.rotate])
+def test_who_follows_a_job_is_cut_off_when_the_secret_is_good_no_more(
+    admin: Api, redis: Redis, end: Callable[[ApiKeys, str], object]
+) -> None:
     api = with_scopes(admin, Scope.SUBMIT, Scope.READ)
     job = accepted(api.submit("x\n" + "3\n" * 60_000, wait=0, model="slow"))
     headers = {"Authorization": f"Bearer {api.token}"}
@@ -308,13 +312,27 @@ def test_who_follows_a_job_is_cut_off_when_the_key_is_revoked(admin: Api, redis:
     pieces = [stream.iter_content(None) for stream in streams]
     assert all(next(piece) for piece in pieces)
 
-    ApiKeys(redis).revoke(api.token.split("_")[1])
+    end(ApiKeys(redis), api.token.split("_")[1])
 
     for stream, rest in zip(streams, pieces, strict=True):
         with stream, pytest.raises(requests.exceptions.ChunkedEncodingError):
             list(rest)
     assert shown(admin, job)["finished_at"] is None
     admin.delete(job["urls"]["self"])
+
+
+def test_who_waits_for_predictions_gets_none_when_the_key_is_revoked(
+    admin: Api, redis: Redis
+) -> None:
+    api = with_scopes(admin, Scope.SUBMIT, Scope.READ)
+    jobs_before = admin.get("/jobs").json()["jobs"]
+    with ThreadPoolExecutor() as thread:
+        waiting = thread.submit(api.predict, "x\n" + "1\n" * 1500, model="slow")
+        wait_until(lambda: admin.get("/jobs").json()["jobs"][:1] != jobs_before[:1])
+
+        ApiKeys(redis).revoke(api.token.split("_")[1])
+
+    assert_problem(waiting.result(), 401, "invalid_api_key", "'test' is revoked")
 
 
 def test_a_rotated_key_is_good_with_its_new_secret_alone_and_at_once(

@@ -1,7 +1,7 @@
 """Each key has its own limits: requests a minute, rows a day, jobs in flight; headers tell."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import pytest
 import requests
 
 from shared.api_keys import KeyLimits, NewKey, Scope
+from shared.errors import StoreUnavailableError
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
+from shared.job_store.limit_storage import URI, LimitStorage, limit_storage
+from shared.jobs import new_job_id
 from tests.live_stack import Api, live_stack
 
 ROW = "x\n6\n"
@@ -64,6 +67,17 @@ def test_requests_that_nobody_has_to_sign_are_not_counted(stack: Api) -> None:
 
     assert all(one.get("/healthz").ok for _ in range(3))
     assert one.get("/models").ok
+
+
+def test_requests_that_are_refused_are_counted_too(stack: Api) -> None:
+    one = caller(stack, requests_per_minute=3)
+
+    guesses = [one.get(f"/jobs/{new_job_id()}") for _ in range(2)]
+    beyond = one.get("/status")
+
+    assert [answer.status_code for answer in (*guesses, beyond)] == [404, 404, 403]
+    assert [left(answer, "requests") for answer in (*guesses, beyond)] == [2, 1, 0]
+    problem(one.get(f"/jobs/{new_job_id()}"), "rate_limited")
 
 
 def test_rows_are_counted_by_whoever_takes_them_in(stack: Api) -> None:
@@ -136,6 +150,54 @@ def test_jobs_in_flight_are_bounded_and_free_their_place(stack: Api) -> None:
     assert "2 jobs at a time" in problem(refused, "too_many_jobs")["detail"]
     assert taken.json()["status"] == "succeeded"
     assert [answer.json()["status"] for answer in more] == ["succeeded"] * 3
+
+
+def test_where_the_store_is_full_one_may_still_read_and_make_room(stack: Api) -> None:
+    one = caller(stack, requests_per_minute=100, rows_per_day=100)
+    job = one.submit(ROW).json()
+
+    with full_store(stack):
+        read = one.get(f"/jobs/{job['id']}/results")
+        refused = one.submit(ROW)
+        deleted = one.delete(f"/jobs/{job['id']}")
+
+    assert (read.status_code, deleted.status_code) == (200, 204), read.text
+    problem(refused, "store_full")
+    assert left(one.submit(ROW), "rows") == 98
+
+
+def test_a_store_that_is_away_is_told_of_as_everywhere() -> None:
+    with closing(connect("unix:///nowhere")) as redis:
+        storage = LimitStorage(URI, **limit_storage(redis))
+
+        with pytest.raises(StoreUnavailableError):
+            storage.acquire_sliding_window_entry("requests", 5, 60)
+        with pytest.raises(StoreUnavailableError):
+            storage.get_sliding_window("requests", 60)
+
+
+@contextmanager
+def full_store(stack: Api) -> Iterator[None]:
+    """A server of the store that has no memory left for anything new."""
+    with closing(connect(stack.redis_url)) as redis:
+        before = redis.config_get("maxmemory")["maxmemory"]
+        redis.config_set("maxmemory", 1)
+        try:
+            yield
+        finally:
+            redis.config_set("maxmemory", before)
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+def test_a_job_that_is_refused_takes_no_rows(stack: Api, wait: int) -> None:
+    one = caller(stack, jobs_in_flight=1, rows_per_day=1000)
+    slow = one.submit(SLOW, wait=0, model="slow").json()
+
+    refused = [one.submit("x\n" + "6\n" * 40, wait=wait) for _ in range(2)]
+    one.delete(f"/jobs/{slow['id']}")
+
+    assert [problem(answer, "too_many_jobs")["status"] for answer in refused] == [429, 429]
+    assert left(one.submit(ROW), "rows") == 99
 
 
 def test_a_limit_of_all_holds_for_keys_without_one(stack: Api) -> None:

@@ -53,6 +53,13 @@ def test_it_stands_inside_of_quotes(cell: str) -> None:
     assert rows == [["1", f"'{cell}"], ["2", "b"]]
 
 
+@pytest.mark.parametrize("cell", ['-1"&A1', '+2"', '-inf",x'])
+def test_a_number_before_a_quote_is_a_number_no_more(cell: str) -> None:
+    rows = [["1", cell, "3"], ["2", "b", "4"]]
+
+    assert parsed(guard(text_of(rows, is_quoted=False)))[0] == ["1", f"'{cell}", "3"]
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_numbers_stay(number: str) -> None:
     text = f'1,{number},\n2,"{number}",\n'

@@ -92,6 +92,16 @@ def test_the_password_of_redis_comes_from_its_variable_or_file(tmp_path: Path) -
     assert "from file" not in repr(by_file) + str(by_file.redis_url)
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_password_from_a_file_is_all_but_the_end_of_its_line(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(f" by hand {end}".encode())
+
+    settings = Settings(redis_url="redis://rowmill@redis", redis_password_file=str(file))
+
+    assert settings.redis_url == "redis://rowmill:%20by%20hand%20@redis"
+
+
 def test_a_password_file_that_is_not_there_is_named_and_no_password_shown(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(ValidationError, match="ROWMILL_REDIS_PASSWORD_FILE: No such") as caught:
