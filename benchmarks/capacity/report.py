@@ -125,7 +125,7 @@ def _simulated(costs: Costs, scenario: Scenario) -> list[str]:
         scenario.title,
         "yes" if outcome.keeps_up else "no",
         *(f"{outcome.latency(q) * 1000:.0f}" if has_jobs else "–" for q in (0.5, 0.99)),
-        *(f"{outcome.busy[name]:.0%}" for name in COMPONENTS),
+        *(f"{outcome.busy[name]:.1%}" for name in COMPONENTS),
         f"{outcome.jobs_per_call:.1f}" if has_jobs else "–",
         f"{grows:,.0f} GB",
     ]

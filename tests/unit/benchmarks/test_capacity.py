@@ -143,6 +143,14 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert first != other
 
 
+def test_the_page_has_the_tables_that_the_command_prints() -> None:
+    costs = Costs.load(MEASURED)
+    page = (Path(__file__).parents[3] / "docs/explanation/capacity.md").read_text()
+    texts = (report.costs_text, report.fit_text, report.ceilings_text, report.simulated_text)
+    for text in texts:
+        assert text(costs) in page
+
+
 def test_what_was_measured_is_reported() -> None:
     costs = Costs.load(MEASURED)
     assert {one.workers for one in costs.samples} >= {1, 2, 4}
