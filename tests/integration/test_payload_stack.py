@@ -24,6 +24,7 @@ from tests.contract.answers import assert_problem
 from tests.live_stack import (
     Api,
     api_process,
+    ask_to_stop,
     environment,
     has_processes,
     redis_server,
@@ -35,6 +36,9 @@ from tests.waiting import wait_until
 
 MAX_MEMORY = 12 * 1024**2
 CELL = "x" * 8_000
+
+OURS = frozenset({"request_id"})
+"""What a problem has that is not the caller's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ def body(rows: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path, s3: S3Server) -> Iterator[Stack]:
+def stack(run_directory: Path, few_models: Path, s3: S3Server) -> Iterator[Stack]:
     directory = run_directory / "payloads"
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(directory / "r"))
@@ -85,9 +89,10 @@ def stack(run_directory: Path, models_dir: Path, s3: S3Server) -> Iterator[Stack
         redis.config_set("maxmemory", MAX_MEMORY)
         redis.config_set("maxmemory-policy", "noeviction")
         settings = {"payload_url": s3.url, "chunk_time_limit_seconds": "20"}
-        env = without_coverage(environment(redis_url, models_dir, **settings))
+        env = without_coverage(environment(redis_url, few_models, **settings))
         worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
+        parts.callback(ask_to_stop, worker.pid, api.pid)
         wait_until(lambda: has_processes(api, 3), timeout=60)
         yield Stack(api=api, redis=redis, s3=s3, directory=directory, worker_pid=worker.pid)
         redis.close()
@@ -180,7 +185,7 @@ def test_a_store_that_refuses_an_upload_is_told_and_ends_the_job(tidy: Stack) ->
     with tidy.s3.failing(503):
         answer = tidy.api.submit(body(1500), model="echo", wait=0)
 
-    assert_problem(answer, 503, "payload_store_unavailable", "object store")
+    assert_problem(answer, 503, "payload_store_unavailable", "object store", extra=OURS)
     assert int(answer.headers["Retry-After"]) > 0
     job = tidy.api.get("/jobs?limit=1").json()["jobs"][0]
     assert (job["status"], job["error"]["code"]) == ("failed", "upload_incomplete")
@@ -230,7 +235,7 @@ def test_results_while_the_store_is_away_are_a_503_and_not_half_an_answer(tidy: 
     with tidy.s3.failing(500):
         for name in ("results", "results?follow=true"):
             answer = tidy.api.get(f"{job['urls']['self']}/{name}")
-            assert_problem(answer, 503, "payload_store_unavailable")
+            assert_problem(answer, 503, "payload_store_unavailable", extra=OURS)
             assert int(answer.headers["Retry-After"]) > 0
 
     assert len(list(tidy.results(job))) == 1500
@@ -243,7 +248,7 @@ def test_an_object_that_somebody_deleted_is_told(tidy: Stack) -> None:
 
     answer = tidy.api.get(job["urls"]["results"])
 
-    assert_problem(answer, 500, "payload_lost", job["id"], "submit the table again")
+    assert_problem(answer, 500, "payload_lost", job["id"], "submit the table again", extra=OURS)
 
 
 def test_a_job_is_read_whatever_the_setting_is_by_then(tidy: Stack) -> None:

@@ -1,7 +1,6 @@
 """Workers that are woken by RabbitMQ: jobs are in Redis, messages are not, and either may go."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -19,6 +18,7 @@ from tests.live_stack import (
     Api,
     answers,
     api_process,
+    ask_to_stop,
     environment,
     fixed_ports,
     redis_server,
@@ -68,18 +68,16 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Stack]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Stack]:
     directory = run_directory / "rabbit"
-    few = directory / "models"  # so that the worker is ready soon
-    for name in ("slow", "echo"):
-        shutil.copytree(models_dir / name, few / name)
     with ExitStack() as parts:
         url = parts.enter_context(redis_server(directory / "r"))
         broker = parts.enter_context(rabbitmq(directory / "b"))
-        env = without_coverage(environment(url, few, broker_url=broker.url))
+        env = without_coverage(environment(url, few_models, broker_url=broker.url))
         log = directory / "worker.log"
         worker = parts.enter_context(worker_process(env, log))
         api = parts.enter_context(api_process(env, directory / "api.log"))
+        parts.callback(ask_to_stop, worker.pid, api.pid)
         redis = parts.enter_context(Redis(unix_socket_path=str(directory / "r" / "s")))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
         yield Stack(api=api, broker=broker, redis=redis, worker=worker, log=log)

@@ -26,6 +26,7 @@ from tests.live_stack import (
     Api,
     answers,
     api_process,
+    ask_to_stop,
     environment,
     free_port,
     new_token,
@@ -94,7 +95,7 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Secured]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Secured]:
     """All is started before Redis is there, as after a power cut."""
     home = run_directory / "secured"
     home.mkdir()
@@ -110,16 +111,17 @@ def stack(run_directory: Path, models_dir: Path) -> Iterator[Secured]:
             "webhook_allow_private": "true",
             "log_level": "DEBUG",
         }
-        env = without_coverage(environment(redis.url, models_dir, **own))
-        parts.enter_context(worker_process(env, home / "worker.log"))
+        env = without_coverage(environment(redis.url, few_models, **own))
+        worker = parts.enter_context(worker_process(env, home / "worker.log"))
         api = parts.enter_context(api_process(env, home / "api.log"))
         port = free_port()
-        parts.enter_context(
+        flower = parts.enter_context(
             process(
                 "celery", "flower", "--address=127.0.0.1", f"--port={port}",
                 "--conf=deploy/flowerconfig.py", env=env, log=home / "flower.log",
             )
         )  # fmt: skip
+        parts.callback(ask_to_stop, worker.pid, api.pid, flower.pid)
         assert api.get("/readyz").json()["code"] == "store_unavailable"
         found = Secured(
             api=api,

@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from deploy.worker_health import MOST_SILENT, START_SECONDS, MainProcess, Record, read_record
+from shared.job_store.workers import WorkerRegistry
 from tests.chaos.cluster import Service, Starting
 from tests.live_stack import (
     ROOT,
@@ -51,13 +52,13 @@ class Container:
     def is_healthy(self) -> bool:
         return self.check().returncode == 0
 
-    def code(self) -> str:
-        """What readiness says is missing."""
-        return str(self.api.get("/readyz").json().get("code", ""))
+    @property
+    def registry(self) -> WorkerRegistry:
+        return WorkerRegistry(self.redis, dead_after_seconds=DEAD_AFTER_SECONDS, max_job_losses=0)
 
     def silence(self) -> None:
         """Wait until the worker is not heard of any more."""
-        wait_until(lambda: self.code() == "no_live_worker")
+        wait_until(lambda: not self.registry.live())
 
     def assert_scores(self) -> None:
         assert self.api.submit("x\n6\n", model="echo", wait=50).json()["status"] == "succeeded"
