@@ -259,7 +259,7 @@ def test_downloads_are_the_bytes_of_the_api(
 ) -> None:
     page = open_page(path_of(forest_job))
     links = page.locator("section", has_text="Predictions").locator(".downloads a").all()
-    assert len(links) == 5
+    assert len(links) == 6
 
     for link in links:
         with page.expect_download() as download:

@@ -203,9 +203,9 @@ def test_another_key_finds_no_job_by_any_route(
 
 
 def told(answer: requests.Response, job_id: str) -> tuple[object, ...]:
-    """All of an answer but its own time and id, with the same id of a job in all."""
-    own = ("Date", "X-Request-ID")
-    headers = {name: value for name, value in answer.headers.items() if name not in own}
+    """All of an answer but its time, with the same id in all."""
+    of_each = {"Date", "X-Request-ID"}
+    headers = {name: value for name, value in answer.headers.items() if name not in of_each}
     return answer.status_code, headers, answer.text.replace(job_id, "ID")
 
 

@@ -9,6 +9,7 @@ import requests
 
 from tests.contract.answers import accepted, assert_problem
 from tests.live_stack import Api, api_process, environment, redis_server
+from tests.waiting import wait_until
 
 UNKNOWN_JOB = "job_" + "0" * 32
 
@@ -36,7 +37,9 @@ def storeless(run_directory: Path, models_dir: Path) -> Iterator[Api]:
 
 def test_a_whole_stack_is_up_and_ready(api: Api) -> None:
     assert api.get("/healthz").json() == {"status": "ok"}
-    assert api.get("/readyz").json() == {"status": "ready", "worker_processes": 3}
+    # Each process of the API looks once a second.
+    ready = {"status": "ready", "worker_processes": 3}
+    wait_until(lambda: api.get("/readyz").json() == ready)
 
 
 def test_without_a_worker_the_api_is_up_but_not_ready(workerless: Api) -> None:
