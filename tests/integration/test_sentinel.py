@@ -80,14 +80,13 @@ def stack(run_directory: Path, few_models: Path) -> Iterator[Stack]:
     directory = run_directory / "sentinel"
     with ExitStack() as parts:
         servers = RedisWithSentinel(directory / "r", parts.enter_context(ExitStack()))
+        servers.start()
         # After so long a chunk is run again whose result was lost and whose process is idle.
         limit = {"chunk_time_limit_seconds": "20"}
         env = without_coverage(environment(servers.url, few_models, **limit))
         worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
         parts.callback(ask_to_stop, worker.pid, api.pid)
-        # Not before: it takes as long as the worker, and that waits for them.
-        servers.start()
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
         yield Stack(api=api, servers=servers, directory=directory)
 
