@@ -1,5 +1,6 @@
 """What all tests share: models trained here and a stack that belongs to this run alone."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,15 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
     for name, estimator in own:
         types = [f"tests.estimators.{type(estimator).__name__}"]
         publish(estimator.fit(x), name=name, sample=x, repository=repository, trusted_types=types)
+    return repository
+
+
+@pytest.fixture(scope="session")
+def few_models(run_directory: Path, models_dir: Path) -> Path:
+    """Those of them that take a moment to load, for stacks that are about something else."""
+    repository = run_directory / "few"
+    for name in ("echo", "line", "slow"):
+        shutil.copytree(models_dir / name, repository / name)
     return repository
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -173,11 +173,19 @@ def live_stack(
         token = new_token(redis_url) if settings.get("auth") == "required" else ""
         if not is_measured:
             env = without_coverage(env)
-        stack.enter_context(worker_process(env, directory / "worker.log"))
+        worker = stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
+        stack.callback(ask_to_stop, worker.pid, api.pid)
         # One more than may score bulk. Readiness is less: it comes with the first of them.
         wait_until(lambda: has_processes(api, 3), timeout=60)
         yield api.sent_with(token)
+
+
+def ask_to_stop(*pids: int) -> None:
+    """Let processes stop at the same time, before each is waited for."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def new_token(redis_url: str, *scopes: Scope) -> str:

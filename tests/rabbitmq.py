@@ -71,6 +71,11 @@ class RabbitMq:
 
     def start(self) -> None:
         """Start the node; return when it takes connections."""
+        self.begin()
+        self.boot()
+
+    def begin(self) -> None:
+        """Start the node."""
         with (self._directory / "node.log").open("ab") as log:
             self._node = subprocess.Popen(
                 [str(SERVER)],
@@ -80,6 +85,10 @@ class RabbitMq:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def boot(self) -> None:
+        """Return when the node takes connections."""
+        assert self._node is not None
         node = self._node
         wait_until(lambda: node.poll() is not None or _answers(self.port), timeout=BOOT_SECONDS)
         assert node.poll() is None, (self._directory / "node.log").read_text()
@@ -110,11 +119,11 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def rabbitmq(directory: Path) -> Iterator[RabbitMq]:
-    """A running node, gone at the end with all that it started."""
+    """A node that boots, gone at the end with all that it started."""
     node = RabbitMq(directory)
     with node.names():
         try:
-            node.start()
+            node.begin()
             yield node
         finally:
             node.kill()

@@ -1,8 +1,7 @@
 """Three Redis servers, of which one is the master, and three sentinels that watch over them."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -168,12 +167,3 @@ class RedisWithSentinel:
         """Have the master answer no writes for so long; its replicas catch up."""
         with self.server(self.master()) as client:
             client.client_pause(round(seconds * 1000), all=False)
-
-
-@contextmanager
-def redis_with_sentinel(directory: Path) -> Iterator[RedisWithSentinel]:
-    """Servers and sentinels on loopback that nobody else knows."""
-    with ExitStack() as processes:
-        servers = RedisWithSentinel(directory, processes)
-        servers.start()
-        yield servers

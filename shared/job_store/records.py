@@ -5,11 +5,14 @@
 | spec                           | create_job, submit_jobs: what was asked for, as JSON |
 | terms                          | create_job, submit_jobs: retention, seconds without  |
 |                                | a change, lifetime of the tombstone, deadline, error |
-|                                | threshold, most jobs in flight, for the scripts      |
+|                                | threshold, for the scripts                           |
 | model, lane, caller            | create_job, submit_jobs                              |
 | payload_url                    | create_job: object store that the bytes of chunks    |
 |                                | are in, if not in Redis                              |
 | owner                          | create_job, submit_jobs: whose it is, if anybody's   |
+| most_in_flight                 | create_job, submit_jobs: jobs that its owner may     |
+|                                | have, this one included, that have not ended, if     |
+|                                | that is bounded                                      |
 | trail                          | create_job, submit_jobs: id of the request, and its  |
 |                                | place in a trace if there is one                     |
 | awaited_by                     | submit_jobs, await_end: channels on which the end is |
@@ -59,9 +62,10 @@ def new_record(
     spec: JobSpec, terms: JobTerms, *, active_seconds: int, tombstone_seconds: int
 ) -> list[str | bytes | float]:
     """Fields and values of the record of a job that begins, one after the other."""
-    # In the order in which `_job.lua` reads them.
+    # In the order in which `_job.lua` reads them. With one more, workers of another version would
+    # read none of them.
     lasting = [spec.retention_seconds, active_seconds, tombstone_seconds]
-    lasting += [spec.deadline_seconds or 0, spec.error_threshold, terms.most_in_flight]
+    lasting += [spec.deadline_seconds or 0, spec.error_threshold]
     fields: dict[str, str | bytes | float] = {
         "spec": _SPEC.dump_json(spec),
         "terms": " ".join(map(str, lasting)),
@@ -73,6 +77,8 @@ def new_record(
         fields["payload_url"] = spec.payload_url
     if terms.owner:
         fields["owner"] = terms.owner
+    if terms.most_in_flight:
+        fields["most_in_flight"] = terms.most_in_flight
     if terms.awaited_by:
         fields["awaited_by"] = terms.awaited_by
     if terms.callback_url:

@@ -65,9 +65,9 @@ def directory(run_directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def admin(directory: Path, models_dir: Path) -> Iterator[Api]:
+def admin(directory: Path, few_models: Path) -> Iterator[Api]:
     """A stack that takes keys, spoken to with one that may do everything."""
-    with live_stack(directory, models_dir, auth="required") as api:
+    with live_stack(directory, few_models, auth="required") as api:
         yield api
 
 
@@ -416,10 +416,10 @@ def test_on_loopback_no_key_is_needed_and_all_jobs_are_everybodys(api: Api) -> N
 
 
 def test_the_server_does_not_start_where_nobody_could_call_it(
-    run_directory: Path, models_dir: Path
+    run_directory: Path, few_models: Path
 ) -> None:
     with redis_server(run_directory / "keyless") as url:
-        env = environment(url, models_dir, published_host="0.0.0.0", port=str(free_port()))
+        env = environment(url, few_models, published_host="0.0.0.0", port=str(free_port()))
         command = ["gunicorn", "--config", "deploy/gunicorn.conf.py", "api.wsgi:app"]
         refused = subprocess.run(
             [sys.executable, "-m", *command],
@@ -433,12 +433,12 @@ def test_the_server_does_not_start_where_nobody_could_call_it(
 
 
 def test_keys_are_managed_by_command_and_the_token_is_all_it_prints(
-    redis: Redis, admin: Api, models_dir: Path
+    redis: Redis, admin: Api, few_models: Path
 ) -> None:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "api.keys", *args],
-            cwd=ROOT, env=environment(admin.redis_url, models_dir),
+            cwd=ROOT, env=environment(admin.redis_url, few_models),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 

@@ -22,9 +22,9 @@ SLOW = "x\n" + "1\n" * 900
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Api]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Api]:
     own = {"auth": "required", "key_rows_per_day": "100000", "default_model": "line"}
-    with live_stack(run_directory / "limits", models_dir, **own) as api:
+    with live_stack(run_directory / "limits", few_models, **own) as api:
         yield api
 
 

@@ -21,11 +21,11 @@ SIGN_IN = "/ui/sign-in"
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Api]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Api]:
     """An API that takes keys, behind a proxy; nothing is scored here."""
     with redis_server(run_directory / "sign-in") as redis_url:
         token = new_token(redis_url)
-        env = environment(redis_url, models_dir, auth="required", trusted_proxies="1")
+        env = environment(redis_url, few_models, auth="required", trusted_proxies="1")
         with api_process(env, run_directory / "sign-in.log") as api:
             yield api.sent_with(token)
 

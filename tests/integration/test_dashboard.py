@@ -87,7 +87,7 @@ def make_traffic(api: Api, callback_url: str) -> None:
     api.submit("x\n" + "1\n" * 2000, model="echo", wait=20, callback_url=callback_url)
 
 
-def test_every_panel_has_data_under_load(run_directory: Path, models_dir: Path) -> None:
+def test_every_panel_has_data_under_load(run_directory: Path, few_models: Path) -> None:
     """Nothing is asked for by a name or a label that is not there."""
     worker = f"127.0.0.1:{free_port()}"
     settings = {
@@ -104,7 +104,7 @@ def test_every_panel_has_data_under_load(run_directory: Path, models_dir: Path) 
         if "rowmill_redis_max_bytes" not in expression
     }
     with (
-        live_stack(directory, models_dir, is_measured=False, **settings) as api,
+        live_stack(directory, few_models, is_measured=False, **settings) as api,
         receiver(answering(204)) as hook,
         prometheus(
             directory / "p", {"api": api.url.removeprefix("http://"), "worker": worker}

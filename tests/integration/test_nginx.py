@@ -25,6 +25,7 @@ from tests.live_stack import (
     ROOT,
     Api,
     api_process,
+    ask_to_stop,
     environment,
     free_port,
     has_processes,
@@ -83,24 +84,25 @@ class Front:
 
 
 @pytest.fixture(scope="module")
-def front(run_directory: Path, models_dir: Path) -> Iterator[Front]:
+def front(run_directory: Path, few_models: Path) -> Iterator[Front]:
     directory = run_directory / "x"
     port = free_port()
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
         env = environment(
             redis_url,
-            models_dir,
+            few_models,
             max_body_bytes=str(MAX_BODY_BYTES),
             # However fast the model is, a body is several chunks.
             max_chunk_bytes=str(MAX_BODY_BYTES // 16),
             trusted_proxies="1",
             api_processes="1",
         )
-        stack.enter_context(worker_process(env, directory / "worker.log"))
+        worker = stack.enter_context(worker_process(env, directory / "worker.log"))
         for host in (FIRST_HOST, SECOND_HOST):
             log = directory / f"{host}.log"
-            stack.enter_context(api_process(env, log, host=host, port=port))
+            api = stack.enter_context(api_process(env, log, host=host, port=port))
+            stack.callback(ask_to_stop, worker.pid, api.pid)
         names = stack.enter_context(service_names())
         names.addresses = [FIRST_HOST, SECOND_HOST]
         url = stack.enter_context(

@@ -24,6 +24,7 @@ from tests.contract.answers import assert_problem
 from tests.live_stack import (
     Api,
     api_process,
+    ask_to_stop,
     environment,
     has_processes,
     redis_server,
@@ -77,7 +78,7 @@ def body(rows: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path, s3: S3Server) -> Iterator[Stack]:
+def stack(run_directory: Path, few_models: Path, s3: S3Server) -> Iterator[Stack]:
     directory = run_directory / "payloads"
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(directory / "r"))
@@ -85,9 +86,10 @@ def stack(run_directory: Path, models_dir: Path, s3: S3Server) -> Iterator[Stack
         redis.config_set("maxmemory", MAX_MEMORY)
         redis.config_set("maxmemory-policy", "noeviction")
         settings = {"payload_url": s3.url, "chunk_time_limit_seconds": "20"}
-        env = without_coverage(environment(redis_url, models_dir, **settings))
+        env = without_coverage(environment(redis_url, few_models, **settings))
         worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
+        parts.callback(ask_to_stop, worker.pid, api.pid)
         wait_until(lambda: has_processes(api, 3), timeout=60)
         yield Stack(api=api, redis=redis, s3=s3, directory=directory, worker_pid=worker.pid)
         redis.close()

@@ -1,7 +1,6 @@
 """Workers that are woken by RabbitMQ: jobs are in Redis, messages are not, and either may go."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -19,6 +18,7 @@ from tests.live_stack import (
     Api,
     answers,
     api_process,
+    ask_to_stop,
     environment,
     fixed_ports,
     redis_server,
@@ -62,25 +62,29 @@ class Stack:
         (told,) = self.redis.hvals("workers")
         return int(told.split()[0])
 
+    def told(self, event: str) -> int:
+        """How often the worker has told of something."""
+        return self.log.read_text().count(event)
+
     def lines(self, job: dict[str, Any]) -> list[str]:
         assert self.api.ended(job)["status"] == "succeeded"
         return self.api.get(job["urls"]["results"]).text.splitlines()[1:]
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Stack]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Stack]:
     directory = run_directory / "rabbit"
-    few = directory / "models"  # so that the worker is ready soon
-    for name in ("slow", "echo"):
-        shutil.copytree(models_dir / name, few / name)
     with ExitStack() as parts:
         url = parts.enter_context(redis_server(directory / "r"))
         broker = parts.enter_context(rabbitmq(directory / "b"))
-        env = without_coverage(environment(url, few, broker_url=broker.url))
+        env = without_coverage(environment(url, few_models, broker_url=broker.url))
         log = directory / "worker.log"
         worker = parts.enter_context(worker_process(env, log))
         api = parts.enter_context(api_process(env, directory / "api.log"))
+        parts.callback(ask_to_stop, worker.pid, api.pid)
         redis = parts.enter_context(Redis(unix_socket_path=str(directory / "r" / "s")))
+        # Not before: it takes as long as the worker, and that waits for it.
+        broker.boot()
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
         yield Stack(api=api, broker=broker, redis=redis, worker=worker, log=log)
 
@@ -122,10 +126,11 @@ def test_a_node_that_is_away_is_passed_over(stack: Stack) -> None:
 @pytest.mark.timeout(180)
 def test_jobs_outlast_a_broker_that_is_killed_and_its_return(stack: Stack) -> None:
     slow = stack.submit_slow()
+    known, connected = (stack.told(event) for event in ("broker out of reach", "Connected to amqp"))
 
     stack.broker.kill()
     meanwhile = [stack.submit(f"x\n{n}\n", "echo") for n in range(3)]
-    wait_until(lambda: "broker out of reach" in stack.log.read_text())
+    wait_until(lambda: stack.told("broker out of reach") > known)
     away_ms = stack.last_beat_ms()
     wait_until(lambda: stack.last_beat_ms() > away_ms + 2_000)
     is_ready = answers(f"{stack.api.url}/readyz")
@@ -136,7 +141,7 @@ def test_jobs_outlast_a_broker_that_is_killed_and_its_return(stack: Stack) -> No
     assert first == slow_lines()
     assert is_ready
     assert [stack.lines(job) for job in meanwhile] == [[f"1,{n * 10},"] for n in range(3)]
-    wait_until(lambda: stack.log.read_text().count("Connected to amqp") == 2)
+    wait_until(lambda: stack.told("Connected to amqp") == connected + 1)
     assert stack.lines(stack.submit("x\n1\n", "echo")) == ["1,10,"]
     assert stack.worker.poll() is None
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,11 @@ from celery import Celery
 from kombu import Connection
 from redis.exceptions import AuthenticationError
 
+from shared.api_keys import NewKey, Scope
 from shared.dispatch import SCORE_CHUNKS, WORK_QUEUE, make_celery
+from shared.job_store import keys
+from shared.job_store.api_keys import ApiKeys
+from shared.job_store.connection import connect
 from shared.settings import Settings
 from tests.contract.answers import accepted
 from tests.live_stack import (
@@ -23,8 +27,10 @@ from tests.live_stack import (
     Api,
     answers,
     api_process,
+    ask_to_stop,
     environment,
     free_port,
+    new_token,
     process,
     without_coverage,
     worker_process,
@@ -65,32 +71,58 @@ class Secured:
         auth = ("rowmill", SECRETS["flower_password"])
         return requests.get(f"{self.flower_url}{path}", auth=auth, timeout=30)
 
+    def let_windows_pass(self) -> None:
+        """Let what limits count have begun a minute ago, or a day."""
+        with self.redis.client() as auditor:
+            counts = list(auditor.scan_iter(f"{keys.LIMITS}:*"))
+            assert len(counts) >= 2
+            for count in counts:
+                auditor.pexpire(count, int(auditor.pttl(count)) // 2 - 1000)
+
+    def check_keys_and_sessions(self) -> None:
+        """Make a key, and let it in as a browser, until it is revoked."""
+        with closing(connect(self.settings().redis_url)) as redis:
+            known = ApiKeys(redis)
+            key, _ = known.create(NewKey(name="another", scopes=[Scope.READ]))
+            _, token = known.rotate(key.id)
+            with requests.Session() as browser:
+                browser.post(f"{self.api.url}/ui/sign-in", data={"key": token.text}, timeout=30)
+                assert browser.get(f"{self.api.url}/models", timeout=30).status_code == 200
+                known.revoke(key.id)
+                browser.post(f"{self.api.url}/ui/sign-out", timeout=30)
+
     def logs(self) -> str:
         return "".join(path.read_text() for path in self.home.glob("*.log"))
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Secured]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Secured]:
     """All is started before Redis is there, as after a power cut."""
     home = run_directory / "secured"
     home.mkdir()
     redis = SecuredRedis.prepared(home, SECRETS["redis_password"])
-    with ExitStack() as parts, ExitStack() as server:
+    with ExitStack() as server, ExitStack() as parts:
         own = {name: value for name, value in SECRETS.items() if name != "redis_password"} | {
             "redis_password_file": str(redis.password_file),
+            "auth": "required",
+            "key_requests_per_minute": "10000",
+            "key_rows_per_day": "1000000",
+            "key_jobs_in_flight": "100",
+            "payload_url": f"file://{home / 'objects'}",
             "webhook_allow_private": "true",
             "log_level": "DEBUG",
         }
-        env = without_coverage(environment(redis.url, models_dir, **own))
-        parts.enter_context(worker_process(env, home / "worker.log"))
+        env = without_coverage(environment(redis.url, few_models, **own))
+        worker = parts.enter_context(worker_process(env, home / "worker.log"))
         api = parts.enter_context(api_process(env, home / "api.log"))
         port = free_port()
-        parts.enter_context(
+        flower = parts.enter_context(
             process(
                 "celery", "flower", "--address=127.0.0.1", f"--port={port}",
                 "--conf=deploy/flowerconfig.py", env=env, log=home / "flower.log",
             )
         )  # fmt: skip
+        parts.callback(ask_to_stop, worker.pid, api.pid, flower.pid)
         assert api.get("/readyz").json()["code"] == "store_unavailable"
         found = Secured(
             api=api,
@@ -102,7 +134,8 @@ def stack(run_directory: Path, models_dir: Path) -> Iterator[Secured]:
         )
         found.start_server()
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=90)
-        yield found
+        token = new_token(found.settings().redis_url)
+        yield replace(found, api=api.sent_with(token))
 
 
 # --- rights
@@ -122,7 +155,8 @@ def test_all_that_the_service_does_is_allowed(stack: Secured) -> None:
     assert api.ended(retried.json())["status"] == "failed"
     assert api.predict("x\n6\n", model="line").status_code == 200
     bulk = api.submit("x\n" + "1\n" * 2000, model="slow", wait=0).json()
-    with watched(api, bulk["urls"]["events"]) as stream:
+    own = {"Authorization": f"Bearer {api.token}"}
+    with watched(api, bulk["urls"]["events"], **own) as stream:
         assert [event.name for event in events_of(stream)][-1] == "completed"
     assert len(api.get(bulk["urls"]["results"]).text.splitlines()) == 2001
     again = {"Idempotency-Key": "once"}
@@ -130,8 +164,10 @@ def test_all_that_the_service_does_is_allowed(stack: Secured) -> None:
         kept = api.submit("x\n" + "1\n" * 5000, model="slow", wait=0, headers=again).json()
     assert api.post(kept["urls"]["cancel"]).status_code == 202
     assert api.delete(kept["urls"]["self"]).status_code == 204
-    for path in ("/jobs", "/status", "/models", "/readyz"):
+    stack.let_windows_pass()
+    for path in ("/jobs", "/status", "/models", "/readyz", "/metrics"):
         assert api.get(path).status_code == 200, path
+    stack.check_keys_and_sessions()
     with closing(make_celery(stack.settings())) as celery:
         assert celery.control.inspect(timeout=10, limit=1).active_queues()
     assert wait_until(lambda: stack.flower("/api/queues/length").json()["active_queues"])

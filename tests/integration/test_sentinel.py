@@ -1,6 +1,5 @@
 """The master dies or hands over, and the stack goes on by itself: API, worker, messages and all."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from tests.live_stack import (
     Api,
     answers,
     api_process,
+    ask_to_stop,
     environment,
     fixed_ports,
     without_coverage,
     worker_process,
 )
-from tests.redis_sentinel import PASSWORD, RedisWithSentinel, redis_with_sentinel
+from tests.redis_sentinel import PASSWORD, RedisWithSentinel
 from tests.waiting import wait_until
 
 ROWS = 2_000
@@ -76,18 +76,17 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(run_directory: Path, models_dir: Path) -> Iterator[Stack]:
+def stack(run_directory: Path, few_models: Path) -> Iterator[Stack]:
     directory = run_directory / "sentinel"
-    few = directory / "models"  # so that the worker is ready soon
-    for name in ("slow", "echo"):
-        shutil.copytree(models_dir / name, few / name)
     with ExitStack() as parts:
-        servers = parts.enter_context(redis_with_sentinel(directory / "r"))
+        servers = RedisWithSentinel(directory / "r", parts.enter_context(ExitStack()))
+        servers.start()
         # After so long a chunk is run again whose result was lost and whose process is idle.
         limit = {"chunk_time_limit_seconds": "20"}
-        env = without_coverage(environment(servers.url, few, **limit))
-        parts.enter_context(worker_process(env, directory / "worker.log"))
+        env = without_coverage(environment(servers.url, few_models, **limit))
+        worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
+        parts.callback(ask_to_stop, worker.pid, api.pid)
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
         yield Stack(api=api, servers=servers, directory=directory)
 

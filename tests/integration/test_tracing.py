@@ -27,7 +27,7 @@ def collected() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def stack(collected: Collector, run_directory: Path, models_dir: Path) -> Iterator[Api]:
+def stack(collected: Collector, run_directory: Path, few_models: Path) -> Iterator[Api]:
     settings = {
         "max_chunk_bytes": "2000",
         "webhook_secret": SECRET,
@@ -36,7 +36,7 @@ def stack(collected: Collector, run_directory: Path, models_dir: Path) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collected.url)
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
-        with live_stack(run_directory / "trace", models_dir, **settings) as api:
+        with live_stack(run_directory / "trace", few_models, **settings) as api:
             yield api
 
 
@@ -112,7 +112,7 @@ def test_probes_are_not_traced(stack: Api, collected: Collector) -> None:
 
 
 def test_a_collector_that_never_answers_holds_up_nothing(
-    run_directory: Path, models_dir: Path, redis_url: str
+    run_directory: Path, few_models: Path, redis_url: str
 ) -> None:
     """Neither requests nor the end of the process: Gunicorn would kill it in 20 seconds."""
     # Takes connections and never reads from one.
@@ -121,7 +121,7 @@ def test_a_collector_that_never_answers_holds_up_nothing(
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         log = run_directory / "silent.log"
-        with api_process(environment(redis_url, models_dir), log) as api:
+        with api_process(environment(redis_url, few_models), log) as api:
             for _ in range(20):
                 assert api.get("/models").ok
 

@@ -40,7 +40,7 @@ local function create(status, idempotency_key, request, rows, bytes, most_rows, 
   IS_LOADED = true
   set('status', status, 'created_at_ms', string.format('%d', NOW), ...)
   if not take_off() then
-    local most = term('most_in_flight')
+    local most = number('most_in_flight')
     STAGES[ID] = nil
     forget_record()
     return {'in flight', most}

@@ -101,13 +101,13 @@ end
 -- One of the numbers that never change, which one field holds.
 local function term(name)
   if not TERMS then
-    local retention, active, tombstone, deadline, threshold, most =
-      string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+) ?(%d*)$')
+    local retention, active, tombstone, deadline, threshold =
+      string.match(get('terms') or '', '^(%d+) (%d+) (%d+) (%d+) (-?%d+)$')
     -- What another version has written is kept for a day.
     TERMS = {
       retention_seconds = tonumber(retention or 86400), active_seconds = tonumber(active or 86400),
       tombstone_seconds = tonumber(tombstone or 86400), deadline_seconds = tonumber(deadline or 0),
-      error_threshold = tonumber(threshold or -1), most_in_flight = tonumber(most) or 0,
+      error_threshold = tonumber(threshold or -1),
     }
   end
   return TERMS[name]
@@ -421,7 +421,7 @@ end
 -- Count the open job among those of its owner that have not ended. Returns false, and changes nothing,
 -- if there are as many as there may be.
 local function take_off()
-  local owner, most = get('owner'), term('most_in_flight')
+  local owner, most = get('owner'), number('most_in_flight')
   if not owner then return true end
   local in_flight = string.format(IN_FLIGHT, owner)
   if most > 0 and call('SCARD', in_flight) >= most then return false end

@@ -40,8 +40,10 @@ local function commit(id, chunk, token, results, errors, rejects, succeeded, fai
   end
   -- Whatever becomes of the attempt, it is over.
   release(worker, chunk, token)
+  -- Before all else: what this attempt has committed may have ended the job, and who is told otherwise
+  -- deletes its object.
+  if known[1] == token and is_committed(chunk) then return 'committed' end
   if why then return why end
-  if is_committed(chunk) then return 'committed' end
   call('HSET', RESULTS, chunk, results)
   if errors ~= '' then call('HSET', ERRORS, chunk, errors) end
   if rejects ~= '' then call('HSET', REJECTS, chunk, rejects) end

@@ -82,13 +82,14 @@ for _, id in ipairs(over(EXPIRIES)) do
   note('expired', id)
 end
 
--- Chunks of jobs whose record has gone before anybody forgot them: nothing has happened to these for
--- so long that they are the first in line.
+-- Chunks of jobs whose record has gone before anybody forgot them, and of those that were ended by a
+-- worker of a version without this index. Nothing has happened to these for so long that they are the
+-- first in line.
 for _, lane in ipairs({'small', 'bulk'}) do
   local key = string.format(WAITING_CHUNKS, lane)
   for _, member in ipairs(call('ZRANGE', key, 0, most - 1)) do
-    local id = string.match(member, '^%S+')
-    if call('EXISTS', string.format(JOB_KEY, id, '')) == 0 then call('ZREM', key, member) end
+    local status = call('HGET', string.format(JOB_KEY, string.match(member, '^%S+'), ''), 'status')
+    if not status or ENDS[status] then call('ZREM', key, member) end
   end
 end
 

@@ -48,7 +48,12 @@ def open_jobs(steps: JobSteps) -> list[str]:
     key, _ = ApiKeys(steps.redis).create(NewKey(name="ci", scopes=[Scope.SUBMIT]))
     Sessions(steps.redis).begin(key)
     terms = JobTerms(
-        owner=key.id, caller="me", lane=Lane.SMALL, idempotency_key="k", expected_bytes=1000
+        owner=key.id,
+        most_in_flight=9,
+        caller="me",
+        lane=Lane.SMALL,
+        idempotency_key="k",
+        expected_bytes=1000,
     )
     steps.intake.create(with_key, make_spec(deadline_seconds=50), terms)
     running = steps.submit(lane=Lane.SMALL, chunks=4, caller="you")

@@ -29,6 +29,7 @@ class ExpectedJob:
     lane: Lane
     caller: str
     threshold: int
+    payload_url: str
     promised: int
     """Bytes its body was expected to bring and has not brought."""
     chunks: list[ExpectedChunk] = field(default_factory=list)
@@ -236,10 +237,11 @@ class Expectation:
         """What a commit by this attempt must give."""
         if attempt.job.is_gone:
             return Outcome.GONE
+        if attempt is attempt.chunk.committed_by:
+            return Outcome.COMMITTED
         if not attempt.job.is_open:
             return Outcome.ENDED
-        is_its_own = attempt in (attempt.chunk.held_by, attempt.chunk.committed_by)
-        return Outcome.COMMITTED if is_its_own else Outcome.STALE
+        return Outcome.COMMITTED if attempt is attempt.chunk.held_by else Outcome.STALE
 
     def commit(self, attempt: Attempt, *, failed: int) -> None:
         self._release(attempt)

@@ -14,7 +14,8 @@ from tests.job_steps import JobSteps
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     values: dict[str, Any]
-    """By key: texts by field, texts in order, scores by member, or None for other types."""
+    """By key: texts by field, texts in order or in none, scores by member, or None for other
+    types."""
     lifetimes: dict[str, int]
     """Seconds by key; negative for none."""
 
@@ -31,6 +32,8 @@ class Snapshot:
                 pipe.hgetall(name)
             elif kind == b"list":
                 pipe.lrange(name, 0, -1)
+            elif kind == b"set":
+                pipe.smembers(name)
             elif kind == b"zset":
                 pipe.zrange(name, 0, -1, withscores=True)
             else:
@@ -131,6 +134,14 @@ class Snapshot:
             if job.is_open
         }
 
+    def check_owned(self, expected: Expectation) -> None:
+        """What a key may do is bounded by what it has not ended yet, and lists show all it has."""
+        for owner in {job.caller for job in expected.jobs} - {""}:
+            owned = [job for job in expected.jobs if job.caller == owner and not job.is_gone]
+            assert set(self.values.get(keys.jobs(owner), {})) == {job.id for job in owned}
+            in_flight = self.values.get(keys.FOR_SCRIPTS["IN_FLIGHT"] % owner, set())
+            assert in_flight == {job.id for job in owned if job.is_open}
+
     def check_lines(self, expected: Expectation) -> None:
         """A job with chunks to run is in its caller's line, once, and the caller in the ring."""
         for lane in Lane:
@@ -170,6 +181,8 @@ def numbers(job: ExpectedJob) -> set[str]:
 def _decoded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name.decode(): text.decode() for name, text in value.items()}
+    if isinstance(value, set):
+        return {member.decode() for member in value}
     if isinstance(value, list) and value and isinstance(value[0], list | tuple):
         return {member.decode(): score for member, score in value}
     return [text.decode() for text in value] if isinstance(value, list) else None

@@ -1,5 +1,6 @@
 """How many jobs of an owner have not ended is known at any moment, and none is counted for ever."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -96,3 +97,10 @@ def test_small_jobs_of_one_call_are_counted_one_by_one(steps: JobSteps) -> None:
 def test_who_has_no_key_is_not_counted(steps: JobSteps) -> None:
     steps.request(most_in_flight=0)
     assert list(steps.redis.scan_iter("in_flight:*")) == []
+
+
+def test_terms_are_as_workers_of_the_version_before_read_them(steps: JobSteps) -> None:
+    """Or they would keep the job for a day, whatever its retention is."""
+    terms = steps.redis.hget(keys.record(owned(steps, most=2)), "terms")
+
+    assert re.fullmatch(rb"\d+ \d+ \d+ \d+ -?\d+", terms)

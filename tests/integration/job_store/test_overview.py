@@ -7,10 +7,11 @@ from shared.job_store import keys
 from shared.job_store.connection import connect
 from shared.job_store.overview import Overview, Overviews
 from shared.job_store.workers import SWEPT_AT_ONCE
-from shared.jobs import JobErrorCode, JobStatus, Lane
+from shared.jobs import JobErrorCode, JobStatus, Lane, new_job_id
 from shared.suspicion import LossReason
 from tests.integration.job_store.every_state import jobs_in_every_state
 from tests.job_steps import WORKER, JobSteps
+from tests.waiting import wait_until
 
 
 def overview(steps: JobSteps) -> Overview:
@@ -193,6 +194,20 @@ def test_chunks_of_a_job_that_is_over_in_any_way_wait_no_more(steps: JobSteps, e
     assert not list(steps.redis.scan_iter("waiting:*"))
 
 
+def test_what_a_worker_of_the_version_before_left_in_the_index_waits_no_more(
+    steps: JobSteps,
+) -> None:
+    job_id = steps.submit(chunks=2)
+    known = steps.redis.zrange(keys.waiting(Lane.BULK), 0, -1, withscores=True)
+    steps.run_all()
+    # It knew of no index.
+    steps.redis.zadd(keys.waiting(Lane.BULK), dict(known))
+    steps.sweep()
+
+    assert steps.store.get(job_id).has_ended
+    assert waiting(steps) == {}
+
+
 def test_the_chunk_that_could_be_run_first_is_how_long_a_lane_waits(steps: JobSteps) -> None:
     first, second = steps.submit(), steps.submit()
     for job_id, seconds in ((first, 500), (second, 100)):
@@ -213,7 +228,10 @@ def test_the_chunk_that_could_be_run_first_is_how_long_a_lane_waits(steps: JobSt
 
 
 def test_a_small_job_waits_from_when_it_was_made_or_given_back(steps: JobSteps) -> None:
-    first, second = steps.submit_small(), steps.submit_small()
+    first = steps.submit_small()
+    # Ids of the same millisecond are in no order.
+    wait_until(lambda: new_job_id()[:16] > first[:16])
+    second = steps.submit_small()
     for job_id, seconds in ((first, 500), (second, 100)):
         steps.redis.hincrby(keys.record(job_id), "created_at_ms", -seconds * 1000)
     before = overview(steps).waiting[Lane.SMALL]

@@ -427,6 +427,23 @@ def test_a_reader_meets_the_deletion_of_its_job(
         list(reading)
 
 
+def test_a_result_is_kept_whose_commit_ended_the_job_and_was_repeated(
+    steps: JobSteps, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = steps.submit(payload_url=url)
+    once = steps.redis.execute_command
+
+    # As the client does that loses an answer.
+    def twice(*command: object, **options: object) -> object:
+        once(*command, **options)
+        return once(*command, **options)
+
+    monkeypatch.setattr(steps.redis, "execute_command", twice)
+
+    assert run(steps, succeeded=1) is Outcome.COMMITTED
+    assert steps.results(job_id) == [b"result 0 0\n"]
+
+
 def test_records_that_are_lost_are_told(steps: JobSteps, url: str) -> None:
     job_id = steps.submit(payload_url=url)
     lease = steps.leased(1)

@@ -4,6 +4,9 @@ Hypothesis searches for orders of steps, each on the real scripts, and compares 
 and holds with a model that knows which attempt may commit which chunk.
 """
 
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,8 +22,10 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from shared.errors import JobGoneError
 from shared.job_store import keys
-from shared.job_store.leases import Holder, Leases, Outcome, Terms
+from shared.job_store.garbage import Garbage
+from shared.job_store.leases import Holder, Leases, Terms
 from shared.job_store.store import JobStore
 from shared.job_store.workers import WorkerRegistry
 from shared.jobs import JobErrorCode, JobSpec, JobTerms, Lane, new_job_id
@@ -59,20 +64,27 @@ RESULT_COLUMNS = (
 )
 
 
-def spec(threshold: int) -> JobSpec:
+def spec(threshold: int, payload_url: str = "") -> JobSpec:
     """Jobs with the same threshold want the same."""
-    return make_spec(error_threshold=threshold, deadline_seconds=500, result_columns=RESULT_COLUMNS)
+    return make_spec(
+        error_threshold=threshold,
+        deadline_seconds=500,
+        result_columns=RESULT_COLUMNS,
+        payload_url=payload_url,
+    )
 
 
 class JobStoreMachine(RuleBasedStateMachine):
-    """Jobs of two callers, two workers of three processes each, of which two may run bulk."""
+    """Jobs of nobody and of an API key, two workers of three processes each, of which two may run
+    bulk. The bytes of the key's bulk jobs lie in an object store."""
 
     jobs = Bundle("jobs")
     attempts = Bundle("attempts")
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, objects: Path) -> None:
         super().__init__()
         redis.flushdb()
+        self.objects = objects
         registry = WorkerRegistry(redis, dead_after_seconds=LONG_SECONDS, max_job_losses=MAX_LOSSES)
         leases = Leases(redis, time_limit_seconds=60, max_job_losses=MAX_LOSSES)
         self.steps = JobSteps(
@@ -108,12 +120,22 @@ class JobStoreMachine(RuleBasedStateMachine):
     def _create(self, lane: Lane, caller: str, threshold: int, promised: int) -> ExpectedJob:
         job_id = new_job_id()
         terms = JobTerms(
-            lane=lane, caller=caller, expected_bytes=promised, idempotency_key=job_id[-5:]
+            lane=lane,
+            caller=caller,
+            owner=caller,
+            expected_bytes=promised,
+            idempotency_key=job_id[-5:],
         )
+        payload_url = f"file://{self.objects}" if caller and lane is Lane.BULK else ""
         for _ in range(2):  # the second is a repeat after a lost answer
-            self.steps.intake.create(job_id, spec(threshold), terms)
+            self.steps.intake.create(job_id, spec(threshold, payload_url), terms)
         return self.expected.create(
-            job_id, lane=lane, caller=caller, threshold=threshold, promised=promised
+            job_id,
+            lane=lane,
+            caller=caller,
+            threshold=threshold,
+            payload_url=payload_url,
+            promised=promised,
         )
 
     @precondition(lambda self: len(self.expected.jobs) < MAX_JOBS)
@@ -130,11 +152,16 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _submit(self, caller: str, threshold: int, rows: int) -> ExpectedJob:
         job_id, body = new_job_id(), make_body(make_plan(rows=rows))
-        terms = JobTerms(lane=Lane.SMALL, caller=caller, idempotency_key=job_id[-5:])
+        terms = JobTerms(lane=Lane.SMALL, caller=caller, owner=caller, idempotency_key=job_id[-5:])
         for _ in range(2):  # the second is a repeat after a lost answer
             submit_whole(self.steps.intake, job_id, spec(threshold), terms, body)
         job = self.expected.create(
-            job_id, lane=Lane.SMALL, caller=caller, threshold=threshold, promised=0
+            job_id,
+            lane=Lane.SMALL,
+            caller=caller,
+            threshold=threshold,
+            payload_url="",
+            promised=0,
         )
         growth = spec(threshold).result_bytes(rows, input_bytes=2 * rows)
         job.append(rows, growth=growth, input_bytes=2 * rows)
@@ -148,8 +175,11 @@ class JobStoreMachine(RuleBasedStateMachine):
                 return
             plan = make_plan(len(job.chunks), rows=rows)
             for _ in range(repeats):
-                self.steps.append(job.id, plan=plan, result_bytes=growth)
-            job.append(rows, growth=growth, input_bytes=2 * rows)
+                self.steps.append(
+                    job.id, plan=plan, result_bytes=growth, payload_url=job.payload_url
+                )
+            input_bytes = int(self.steps.redis.strlen(keys.input_of(job.id, plan.number)))
+            job.append(rows, growth=growth, input_bytes=input_bytes)
 
     @rule(job=jobs)
     def close(self, job: ExpectedJob) -> None:
@@ -234,13 +264,9 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     @rule(attempt=attempts)
     def begin_part(self, attempt: Attempt) -> None:
-        if attempt.chunk.committed_by is attempt:
-            return
-        expected = self.expected.outcome_of(attempt)
+        expected = None if attempt.is_valid else self.expected.outcome_of(attempt)
 
-        found = self.steps.leases.begin_part(attempt.lease, None, seconds=1)
-
-        assert found is (None if expected is Outcome.COMMITTED else expected)
+        assert self.steps.leases.begin_part(attempt.lease, None, seconds=1) is expected
         self.expected.release_unless_valid(attempt)
 
     @rule(attempt=attempts, reason=REASONS, repeats=st.integers(1, 2))
@@ -333,6 +359,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         snapshot.check_lines(self.expected)
         snapshot.check_waiting(self.expected)
         snapshot.check_unfinished(self.expected)
+        snapshot.check_owned(self.expected)
         snapshot.check_lifetimes()
 
     def teardown(self) -> None:
@@ -344,15 +371,32 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.steps.run_all()
         for job in self.expected.jobs:
             assert job.is_gone or self.steps.store.get(job.id).has_ended
+            self._check_results(job)
+        self._check_that_no_object_is_left()
+
+    def _check_results(self, job: ExpectedJob) -> None:
+        """They are there, wherever they are kept."""
+        if not job.is_gone:
+            found = self.steps.store.get(job.id)
+            assert len(self.steps.results(found)) == found.chunks_done
+
+    def _check_that_no_object_is_left(self) -> None:
+        for job in self.expected.jobs:
+            with suppress(JobGoneError):
+                self.steps.store.delete(job.id)
+        for note in self.steps.redis.zrange(keys.GARBAGE, 0, -1):
+            self.steps.make_due(keys.GARBAGE, note.decode())
+        Garbage(self.steps.redis).work_off()
+        assert not [path for path in self.objects.rglob("*") if path.is_file()]
 
 
 @pytest.mark.timeout(600)  # Hypothesis takes up to five minutes to make a failure short
 def test_no_order_of_steps_breaks_a_promise_or_leaves_a_job_behind(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("shared.job_store.intake.UPLOAD_SECONDS", LONG_SECONDS)
     run_state_machine_as_test(
-        lambda: JobStoreMachine(redis),
+        lambda: JobStoreMachine(redis, tmp_path),
         settings=settings(
             max_examples=100,
             stateful_step_count=80,

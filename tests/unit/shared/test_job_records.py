@@ -74,7 +74,8 @@ def test_a_new_record_is_all_the_scripts_and_readers_need() -> None:
     record = dict(zip(pairs[::2], pairs[1::2], strict=True))
     assert records.parse_spec(record.pop("spec")) == spec
     assert record == {
-        "terms": "60 1000 100 9 4 3",
+        "terms": "60 1000 100 9 4",
+        "most_in_flight": 3,
         "model": "echo/1",
         "lane": "small",
         "caller": "me",
