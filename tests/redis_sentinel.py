@@ -16,7 +16,9 @@ MASTER = "mymaster"
 PASSWORD = "p@ss/w:rd;%+#?"
 SENTINEL_PASSWORD = "s&=e@%2F"
 
-DOWN_AFTER_MS = 1_000
+DOWN_AFTER_MS = 3_000
+"""A busy machine pauses a server for longer than a second, and a failover that nobody wanted loses
+what was not replicated."""
 
 
 class RedisWithSentinel:
