@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from api.intake.arrow_messages import MessageStream
 from api.intake.columnar_text import SLICE_BYTES, csv_blocks, has_text, is_text
+from api.intake.parquet_pages import check_pages
 from shared.errors import BodyTooLargeError, DamagedFileError, HeaderError, quoted
 
 PARQUET = "a Parquet file"
@@ -107,7 +108,7 @@ class ParquetTable(ColumnarTable):
 
     def __init__(self, file: IO[bytes], *, limit_bytes: int) -> None:
         """Raises DamagedFileError."""
-        self._limit_bytes = limit_bytes
+        self._file, self._limit_bytes = file, limit_bytes
         with reading(PARQUET):
             limits = {
                 "thrift_string_size_limit": THRIFT_BYTES,
@@ -125,6 +126,8 @@ class ParquetTable(ColumnarTable):
         for number in range(self._metadata.num_row_groups):
             if self._metadata.row_group(number).total_byte_size > self._limit_bytes:
                 raise BodyTooLargeError(self._limit_bytes)
+        # What these say is only what the writer says of the pages, and so is what pages say.
+        check_pages(self._file, limit_bytes=self._limit_bytes)
         # A text that repeats is held once: many long ones in a few bytes are a bomb.
         texts = [n for n in names if is_text(self._schema.field(n).type)]
         file = self._opened(read_dictionary=texts, buffer_size=SLICE_BYTES)
