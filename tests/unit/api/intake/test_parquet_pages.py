@@ -90,7 +90,9 @@ def test_sound_files_go_through(compression: str, version: str, *, has_dictionar
 
 
 def test_an_empty_table_goes_through() -> None:
-    check_pages(io.BytesIO(written(NUMBERS.slice(0, 0))), limit_bytes=LIMIT)
+    for options in ({}, {"use_dictionary": False}, {"data_page_version": "2.0"}):
+        empty = io.BytesIO(written(NUMBERS.slice(0, 0), **options))
+        check_pages(empty, limit_bytes=LIMIT)
 
 
 def test_the_head_is_read_where_texts_make_it_long() -> None:
