@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from shared import logs
 from shared.job_store.connection import connect
 from shared.job_store.intake import JobIntake
 from shared.job_store.leases import Leases
@@ -31,6 +32,12 @@ from worker.publishing import publish
 # A busy machine pauses a process for longer than any limit on an example or its making could be.
 settings.register_profile("rowmill", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("rowmill")
+
+
+@pytest.fixture(autouse=True)
+def no_request_before() -> None:
+    """A request that another test sent in this thread stands in no line of this one's log."""
+    logs.set_fields({})
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +106,7 @@ def models_dir(run_directory: Path, numbers: pd.DataFrame) -> Path:
 @pytest.fixture(scope="session")
 def few_models(run_directory: Path, models_dir: Path) -> Path:
     """Those of them that take a moment to load, for stacks that are about something else."""
-    repository = run_directory / "few"
+    repository = run_directory / "few-models"
     for name in ("echo", "line", "slow"):
         shutil.copytree(models_dir / name, repository / name)
     return repository

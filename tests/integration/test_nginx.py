@@ -253,7 +253,8 @@ def test_every_problem_of_nginx_is_sound_and_in_the_reference() -> None:
     assert found
     for status, text in found:
         document = json.loads(text.replace("\\'", "'"))
-        assert document.keys() == {"type", "title", "status", "code", "detail"}
+        request_id = {"request_id"} if document["status"] >= 500 else set()
+        assert document.keys() == {"type", "title", "status", "code", "detail"} | request_id
         assert str(document["status"]) == status.replace("default", "500")
         assert f"| `{document['code']}` | {document['status']} |" in reference
 
@@ -310,6 +311,8 @@ def test_without_an_api_the_answer_says_so_until_there_is_one(front: Front, tmp_
 
     assert_problem(answer, 502, "bad_gateway", "Idempotency-Key")
     assert answer.headers["Retry-After"] == "5"
+    assert answer.headers["X-Request-ID"] == answer.json()["request_id"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_an_api_that_is_asked_to_stop_costs_no_request(front: Front, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(run_directory: Path) -> Iterator[Server]:
-    directory = run_directory / "u"
+    directory = run_directory / "urls"
     directory.mkdir()
     pair = certificate(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
