@@ -19,6 +19,7 @@ from api.contract.schemas import JOB_ID, Schema, components, problem
 from shared.errors import (
     InsufficientScopeError,
     InvalidApiKeyError,
+    RateLimitedError,
     RowmillError,
     UnauthorizedError,
 )
@@ -184,7 +185,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
 def _of_access(operation: Operation) -> Iterator[type[RowmillError]]:
     """What may be wrong with the key, where one is taken."""
     if not access_to(operation.method.upper(), operation.rule).is_open:
-        yield from (UnauthorizedError, InvalidApiKeyError, InsufficientScopeError)
+        yield from (UnauthorizedError, InvalidApiKeyError, InsufficientScopeError, RateLimitedError)
 
 
 def _family(base: type[RowmillError]) -> Iterator[type[RowmillError]]:

@@ -59,6 +59,8 @@ OF_A_TABLE = (
     errors.ManifestError,
     errors.AliasError,
     errors.TooMuchQueuedError,
+    errors.RowQuotaExceededError,
+    errors.TooManyJobsError,
     errors.IdempotencyKeyInUseError,
     errors.JobGoneError,
     *STORE,
@@ -264,6 +266,11 @@ def predict_operation() -> Operation:
             ),
             HTTPStatus.ACCEPTED: ACCEPTED,
         },
-        raises=(errors.JobUnfinishedError, errors.PayloadLostError, *OF_A_TABLE),
+        raises=(
+            errors.JobStoppedError,
+            errors.JobUnfinishedError,
+            errors.PayloadLostError,
+            *OF_A_TABLE,
+        ),
         refuses=NO_SUCH_FORMAT,
     )

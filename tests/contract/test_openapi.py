@@ -62,6 +62,21 @@ def test_it_has_every_route_and_no_other(contract: dict[str, Any]) -> None:
     assert {(path, method) for path, of in contract["paths"].items() for method in of} == routes
 
 
+def test_what_needs_keys_or_other_callers_to_happen_is_in_it(contract: dict[str, Any]) -> None:
+    """A service without keys, with one caller, answers none of it to who compares."""
+
+    def codes(path: str, method: str, status: str) -> set[str]:
+        answer = contract["paths"][path][method]["responses"][status]
+        schema = answer["content"]["application/problem+json"]["schema"]
+        return set(schema["properties"]["code"]["enum"])
+
+    assert "job_stopped" in codes("/predict", "post", "409")
+    for path in ("/jobs", "/predict", "/jobs/{job_id}/retry"):
+        of_limits = {"rate_limited", "row_quota_exceeded", "too_many_jobs"}
+        assert of_limits <= codes(path, "post", "429")
+    assert "rate_limited" in codes("/jobs", "get", "429")
+
+
 def operation(contract: dict[str, Any], start: str) -> dict[str, Any]:
     """What the contract says of a request, by its first line."""
     method, target, _ = start.split(" ")
