@@ -3,8 +3,7 @@
 WSGI (PEP 3333) knows nothing like it; servlets call it asynchronous processing. Where the
 environment of a request has `MAY_DEFER` the application may raise `Deferred` instead of answering.
 The server puts the connection aside, and calls the application once more with the same request when
-it is time to. The environment then has `RESUME`, a function that gives the answer, and the exchange
-of the request where it had one.
+it is time to. The environment then has `RESUME`, a function that gives the answer.
 """
 
 from collections.abc import Callable

@@ -39,6 +39,11 @@ PROCESSES = 20
 LANES = (Lane.SMALL, Lane.BULK)
 
 
+def live_processes(registry: WorkerRegistry) -> int:
+    """Of all workers that were heard of lately, those that are ready."""
+    return sum(capacity.processes for capacity in registry.live().values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobSteps:
     """Chunks have ten rows; a worker has processes 1 to 20, of which all but one may run bulk."""

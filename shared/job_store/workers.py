@@ -95,10 +95,6 @@ class WorkerRegistry:
         )
         return list(zip(done[::2], done[1::2], strict=True))
 
-    def live_processes(self) -> int:
-        """Number of worker processes that can score right now."""
-        return sum(capacity.processes for capacity in self.live().values())
-
     def check_write(self) -> None:
         """Returns if the store takes writes; changes nothing in it.
 

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.visits import OpenPage, Visit
+from tests.browser.visits import OpenPage, visits_to
 from tests.live_stack import Api
 
 
@@ -31,19 +31,5 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, api: Api) -> Iterator[OpenPage]:
-    """Opens a path of the stack in a browser of its own, with these options.
-
-    What goes wrong in a page fails the test at its end: see `Visit`.
-    """
-    visits = []
-
-    # object: Playwright's own options, some twenty of them.
-    def opened(path: str, **options: object) -> Page:
-        visit = Visit(browser, api.url, **options)
-        visits.append(visit)
-        visit.page.goto(path)
-        return visit.page
-
-    yield opened
-    complaints = [complaint for visit in visits for complaint in visit.end()]
-    assert not complaints
+    with visits_to(browser, api.url) as opened:
+        yield opened

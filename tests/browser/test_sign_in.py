@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from shared.api_keys import Scope, Token
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
-from tests.browser.visits import DESKTOP, PHONE, OpenPage, Visit, assert_accessible, assert_fits
+from tests.browser.visits import DESKTOP, PHONE, OpenPage, assert_accessible, assert_fits, visits_to
 from tests.live_stack import Api, live_stack, new_token
 
 
@@ -24,17 +24,8 @@ def stack(run_directory: Path, models_dir: Path) -> Iterator[Api]:
 @pytest.fixture
 def open_page(browser: Browser, stack: Api) -> Iterator[OpenPage]:
     """As that of all browser tests, on this stack."""
-    visits = []
-
-    def opened(path: str, **options: object):  # type: ignore[no-untyped-def]
-        visit = Visit(browser, stack.url, **options)
-        visits.append(visit)
-        visit.page.goto(path)
-        return visit.page
-
-    yield opened
-    complaints = [complaint for visit in visits for complaint in visit.end()]
-    assert not complaints
+    with visits_to(browser, stack.url) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(("viewport", "color_scheme"), [(PHONE, "dark"), (DESKTOP, "light")])

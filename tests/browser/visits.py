@@ -1,6 +1,7 @@
 """Visits to the pages of a running stack, and what must be true of every one of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
@@ -54,6 +55,24 @@ class Visit:
         is_status = message.text.startswith("Failed to load resource: the server responded")
         if message.type == "error" and not is_status:
             self.complaints.append(f"console: {message.text}")
+
+
+@contextmanager
+def visits_to(browser: Browser, url: str) -> Iterator[OpenPage]:
+    """Opens paths of a stack, each in a browser of its own. What goes wrong in a page fails at the
+    end: see `Visit`."""
+    visits = []
+
+    # object: Playwright's own options, some twenty of them.
+    def opened(path: str, **options: object) -> Page:
+        visit = Visit(browser, url, **options)
+        visits.append(visit)
+        visit.page.goto(path)
+        return visit.page
+
+    yield opened
+    complaints = [complaint for visit in visits for complaint in visit.end()]
+    assert not complaints
 
 
 def assert_accessible(page: Page) -> None:

@@ -24,8 +24,9 @@ TELLTALES = re.compile(
 FINE_5XX = frozenset({"not_implemented", "http_version_not_supported"})
 """Codes of problems that are the request's, though their status begins with 5."""
 
-OVERLOADED = frozenset({429, 503})
-"""Refusals of a service that has too much to do, which says when to come back."""
+TOO_MUCH = 429
+"""Status of a service that has too much to do, and says when to come back. 503 is none of its: all
+that it needs is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class Range:
         if TELLTALES.search(hit.body):
             raise Wrong(f"{hit.status} tells too much: {hit.body[:500]!r}")
         code = self._code(hit)
-        if hit.status in OVERLOADED:
+        if hit.status == TOO_MUCH:
             if not hit.headers.get("Retry-After"):
                 raise Wrong(f"{hit.status} does not say when to come back: {hit.body[:300]!r}")
         elif hit.status >= 500 and code not in FINE_5XX:

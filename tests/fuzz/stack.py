@@ -42,5 +42,6 @@ def running(directory: Path) -> Iterator[tuple[Api, Watch]]:
         logs = [directory / "worker.log", directory / "api.log"]
         worker = stack.enter_context(worker_process(env, logs[0]))
         api = stack.enter_context(api_process(env, logs[1]))
-        wait_until(lambda: has_processes(api, 3), timeout=60)
+        # Each process of the API looks once a second, and all have to have seen it.
+        wait_until(lambda: all(has_processes(api, 3) for _ in range(20)), timeout=60)
         yield api, Watch(roots=[worker.pid, api.pid], logs=logs)

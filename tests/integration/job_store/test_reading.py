@@ -203,7 +203,7 @@ def test_a_server_that_is_gone_is_an_error_of_its_own(
         lambda: registry.beat("w", make_capacity(), alive=[]),
         lambda: registry.leave("w"),
         registry.sweep,
-        registry.live_processes,
+        registry.live,
         registry.counters,
         lambda: registry.is_live("w"),
         lambda: registry.speed("m/1"),

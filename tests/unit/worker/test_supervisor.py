@@ -7,7 +7,7 @@ import pytest
 from shared.errors import StoreUnavailableError
 from shared.jobs import Lane
 from shared.suspicion import LossReason
-from tests.job_steps import JobSteps, lease_field
+from tests.job_steps import JobSteps, lease_field, live_processes
 from tests.unit.worker.supervision import (
     QUEUE,
     STOP_SECONDS,
@@ -35,7 +35,7 @@ def watch(supervisor: Supervisor, *alive: int) -> None:
 def test_a_round_says_that_the_worker_lives(supervisor: Supervisor, steps: JobSteps) -> None:
     watch(supervisor)
 
-    assert steps.registry.live_processes() == 3
+    assert live_processes(steps.registry) == 3
 
 
 def test_one_process_is_kept_for_small_jobs(supervisor: Supervisor, steps: JobSteps) -> None:
@@ -52,7 +52,7 @@ def test_processes_that_are_not_ready_are_not_counted_on(
 ) -> None:
     supervisor.watch([1, 2, 3], ready=1)
 
-    assert steps.registry.live_processes() == 1
+    assert live_processes(steps.registry) == 1
 
 
 def test_what_a_dead_process_ran_is_given_back(supervisor: Supervisor, steps: JobSteps) -> None:
@@ -242,7 +242,7 @@ def test_a_stopping_worker_takes_no_new_chunks_and_finishes_those_it_has(
     watch(supervisor)
 
     assert steps.take(2) is None
-    assert steps.registry.live_processes() == 0
+    assert live_processes(steps.registry) == 0
     assert steps.commit(held) == "committed"
 
 

@@ -12,7 +12,7 @@ from kombu import Queue
 
 from shared.job_store.connection import connect
 from shared.job_store.workers import WorkerRegistry
-from tests.job_steps import JobSteps
+from tests.job_steps import JobSteps, live_processes
 from tests.unit.worker.supervision import (
     QUEUE,
     STOP_SECONDS,
@@ -105,12 +105,12 @@ def test_the_watch_begins_with_the_worker_and_goes_on_every_second(
     start(supervisor, worker)
 
     assert worker.queues.added == [QUEUE]
-    assert steps.registry.live_processes() == 3
+    assert live_processes(steps.registry) == 3
     [(seconds, function, args)] = worker.timer.repeated
     steps.silence()
     function(*args)
     assert seconds == BEAT_SECONDS
-    assert steps.registry.live_processes() == 3
+    assert live_processes(steps.registry) == 3
 
 
 def test_dead_children_are_told_from_live_and_ready_ones(
@@ -123,7 +123,7 @@ def test_dead_children_are_told_from_live_and_ready_ones(
     worker.pool.children[0].exitcode = -9
     step._watch(worker)
 
-    assert steps.registry.live_processes() == 2
+    assert live_processes(steps.registry) == 2
     assert [steps.commit(lease) for lease in leases] == ["stale", "committed"]
 
 
