@@ -1,6 +1,8 @@
 """The short form of `make fuzz`, and what the fuzzer itself must be able to do."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.fuzz.mutator import MOST_BYTES, Mutator
 from tests.fuzz.range import Range, Wrong
 from tests.fuzz.shot import Shot
 from tests.fuzz.stack import running
-from tests.fuzz.watch import Watch
+from tests.fuzz.watch import MAY_GROW, Watch
 from tests.live_stack import Api
 
 REQUESTS = 600
@@ -56,6 +58,52 @@ def test_the_mutator_changes_bytes_and_not_without_end() -> None:
     changed = [mutator.mutated(b"x\n1\n2\n" * 100, others=[b"other"]) for _ in range(200)]
     assert len(set(changed)) > 150
     assert max(map(len, changed)) <= MOST_BYTES
+
+
+READER = """
+import mmap, os, sys
+with open(sys.argv[1], "rb") as file:
+    shared = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+bytes(shared)
+orders, answers = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.read(orders[0], 1)
+    own = bytes(shared) if sys.argv[2] == "keeps" else len(shared[::4096])
+    os.write(answers[1], b".")
+    os.read(orders[0], 1)
+    os._exit(0)
+print("ready", flush=True)
+sys.stdin.readline()
+os.write(orders[1], b".")
+os.read(answers[0], 1)
+print("read", flush=True)
+sys.stdin.readline()
+os.write(orders[1], b".")
+os.wait()
+"""
+"""A process whose child reads what both have mapped, and keeps a copy of it, or does not."""
+
+
+@pytest.mark.parametrize(("what", "grows"), [("reads", False), ("keeps", True)])
+def test_a_process_grows_by_what_it_keeps_not_by_what_it_reads(
+    what: str, grows: bool, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.write_bytes(b"." * (MAY_GROW + 32 * 1024**2))
+    command = [sys.executable, "-c", READER, str(shared), what]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        watch = Watch(roots=[process.pid], logs=[])
+        watch.warm()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "read\n"
+        assert any(watch.growth()) is grows
+        process.communicate("\n", timeout=30)
 
 
 def fired_at(text: bytes) -> None:

@@ -51,7 +51,7 @@ class Watch:
                 yield f"process {pid} grew by {grown / 1024**2:.0f} MiB to {size / 1024**2:.0f}"
 
     def sizes_text(self) -> str:
-        """Resident memory by process, in MiB: when warm → now."""
+        """Memory that is a process's own, in MiB: when warm → now."""
         now = self._sizes()
         return ", ".join(
             f"{pid}: {self._warm.get(pid, 0) >> 20} → {size >> 20}" for pid, size in now.items()
@@ -72,4 +72,6 @@ class Watch:
             yield from (one.pid for one in (process, *process.children(recursive=True)))
 
     def _sizes(self) -> Mapping[int, int]:
-        return {pid: psutil.Process(pid).memory_info().rss for pid in self._pids()}
+        # Not the resident size: a forked process's rises by what it merely reads of its parent's
+        # libraries, which costs no memory.
+        return {pid: psutil.Process(pid).memory_full_info().uss for pid in self._pids()}

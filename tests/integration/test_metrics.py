@@ -105,13 +105,14 @@ def watched(run_directory: Path, models_dir: Path) -> Iterator[Watched]:
 def out_of_reach(watched: Watched) -> Iterator[None]:
     """Redis can't be connected to, and whoever is connected no longer is."""
     socket = watched.directory / "r" / "s"
-    client = connect(watched.api.redis_url)
-    with client:
+    with connect(watched.api.redis_url) as client:
         client.ping()
         socket.rename(socket.with_name("away"))
         client.client_kill_filter(_type="normal", skipme=True)
-    yield
-    socket.with_name("away").rename(socket)
+    try:
+        yield
+    finally:
+        socket.with_name("away").rename(socket)
 
 
 def rows(count: int) -> str:
