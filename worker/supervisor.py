@@ -20,6 +20,7 @@ from celery import bootsteps
 from celery.signals import task_received, worker_shutdown
 from celery.worker import state
 from kombu import Queue
+from kombu.asynchronous import set_event_loop
 
 from shared.dispatch import Dispatcher
 from shared.errors import StoreError
@@ -174,6 +175,9 @@ class SupervisorStep(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         """Take no new chunks; the pool waits for those that run while the timer goes on."""
+        # kombu forgets the loop with a connection that is lost (Hub.reset in 5.7), although Celery
+        # goes on with it; and without one it fires no timer while the pool waits.
+        set_event_loop(worker.hub)
         self.supervisor.stop()
         self._watch(worker)
 

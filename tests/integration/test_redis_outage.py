@@ -2,10 +2,13 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -30,6 +33,7 @@ class Stack:
     """API and worker on a server that a test kills and starts again."""
 
     api: Api
+    worker: Popen[bytes]
     directory: Path
     url: str
     server: ExitStack
@@ -56,14 +60,15 @@ class Stack:
 @pytest.fixture
 def stack(run_directory: Path, models_dir: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     append_only = request.param
-    directory = run_directory / f"o{int(append_only)}"
+    # One of its own: what Redis has written down would be the next one's work.
+    directory = Path(mkdtemp(dir=run_directory))
     with ExitStack() as processes, ExitStack() as server:
         url = server.enter_context(redis_server(directory, append_only=append_only))
-        env = without_coverage(environment(url, models_dir))
-        processes.enter_context(worker_process(env, directory / "worker.log"))
+        env = without_coverage(environment(url, models_dir, stop_seconds="2"))
+        worker = processes.enter_context(worker_process(env, directory / "worker.log"))
         api = processes.enter_context(api_process(env, directory / "api.log"))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
-        yield Stack(api=api, directory=directory, url=url, server=server)
+        yield Stack(api=api, worker=worker, directory=directory, url=url, server=server)
 
 
 def ended_job(api: Api, path: str) -> dict[str, Any] | None:
@@ -146,3 +151,27 @@ def test_jobs_that_vanished_with_redis_are_not_found_and_new_ones_are_scored(
     assert stack.api.get("/jobs").json()["jobs"] == []
     fresh = stack.api.submit("x\n1\n2\n", model="echo", wait=60).json()
     assert fresh["status"] == "succeeded"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("is_back", [True, False], ids=["back", "away"])
+@pytest.mark.parametrize("stack", [True], indirect=True)
+def test_a_worker_that_lost_redis_stops_in_time(stack: Stack, is_back: bool) -> None:
+    if is_back:
+        stack.kill_server()
+        stack.start_server(append_only=True)
+        wait_until(lambda: answers(f"{stack.api.url}/readyz"), timeout=60)
+    job = stack.api.submit("x\n777\n", model="stuck", wait=0).json()
+    path = job["urls"]["self"]
+    wait_until(lambda: stack.api.get(path).json()["status"] == "running")
+    if not is_back:
+        stack.kill_server()
+
+    began = time.monotonic()
+    stack.worker.terminate()
+    stack.worker.wait(timeout=30)
+
+    assert time.monotonic() - began < 15
+    if is_back:
+        with Redis.from_url(stack.url) as redis:
+            assert redis.keys("leases:*") == []
