@@ -55,6 +55,9 @@ class _Handler(socketserver.BaseRequestHandler):
             with suppress(OSError):
                 api.shutdown(socket.SHUT_RDWR)
             answers.join()
+        if cut.after_bytes is None:
+            with suppress(OSError):
+                self._pass_over()
 
     def _pass_on(self, api: socket.socket, cut: Cut) -> None:
         passed_bytes = 0
@@ -66,6 +69,12 @@ class _Handler(socketserver.BaseRequestHandler):
                 cut.then()
                 return
 
+    def _pass_over(self) -> None:
+        """Read what the API left unread, as proxies do: a client that still sends would wait a
+        minute for somebody to read it, and not see the answer that it has."""
+        while self.request.recv(65_536):
+            pass
+
     def _answer(self, api: socket.socket, cut: Cut) -> None:
         passed_bytes = 0
         with suppress(OSError):
@@ -76,7 +85,7 @@ class _Handler(socketserver.BaseRequestHandler):
                 if rest is not None and len(block) >= rest:
                     break
         with suppress(OSError):
-            self.request.shutdown(socket.SHUT_RDWR)
+            self.request.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
