@@ -165,5 +165,7 @@ def steps(
 @pytest.fixture(scope="session")
 def api(run_directory: Path, models_dir: Path) -> Iterator[Api]:
     """A running stack, shared by the tests that do it no harm."""
-    with live_stack(run_directory / "live", models_dir, max_body_bytes=str(64 * 1024**2)) as api:
+    with live_stack(
+        run_directory / "live", models_dir, is_measured=True, max_body_bytes=str(64 * 1024**2)
+    ) as api:
         yield api

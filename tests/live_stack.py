@@ -99,16 +99,23 @@ class Api:
         return self.request("DELETE", path)
 
 
-def environment(redis_url: str, models_dir: Path, **settings: str) -> dict[str, str]:
-    """The variables of a stack: nothing of the tester's own Rowmill gets in."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROWMILL_")}
+def environment(
+    redis_url: str, models_dir: Path, *, is_measured: bool = False, **settings: str
+) -> dict[str, str]:
+    """The variables of a stack: nothing of the tester's own Rowmill gets in.
+
+    `is_measured`: whether coverage watches its processes. It makes them a third slower, and the
+    stack that most tests share runs nearly all there is.
+    """
     own = {"ROWMILL_REDIS_URL": redis_url, "ROWMILL_MODELS_DIR": str(models_dir)}
-    return inherited | own | {f"ROWMILL_{name.upper()}": value for name, value in settings.items()}
+    own |= {f"ROWMILL_{name.upper()}": value for name, value in settings.items()}
+    return inherited_variables(is_measured=is_measured) | own
 
 
-def without_coverage(env: dict[str, str]) -> dict[str, str]:
-    """The variables less those by which coverage gets into child processes."""
-    return {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
+def inherited_variables(*, is_measured: bool = False) -> dict[str, str]:
+    """The tester's variables without those of Rowmill, and those that bring coverage along."""
+    kept_back = ("ROWMILL_",) if is_measured else ("ROWMILL_", "COVERAGE_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(kept_back)}
 
 
 @contextmanager
@@ -161,18 +168,13 @@ def worker_process(
 
 @contextmanager
 def live_stack(
-    directory: Path, models_dir: Path, *, is_measured: bool = True, **settings: str
+    directory: Path, models_dir: Path, *, is_measured: bool = False, **settings: str
 ) -> Iterator[Api]:
-    """Server, API and a worker with two processes, ready to score.
-
-    `is_measured`: whether coverage watches its processes, which makes them a good deal slower.
-    """
+    """Server, API and a worker with two processes, ready to score."""
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
-        env = environment(redis_url, models_dir, **settings)
+        env = environment(redis_url, models_dir, is_measured=is_measured, **settings)
         token = new_token(redis_url) if settings.get("auth") == "required" else ""
-        if not is_measured:
-            env = without_coverage(env)
         worker = stack.enter_context(worker_process(env, directory / "worker.log"))
         api = stack.enter_context(api_process(env, directory / "api.log"))
         stack.callback(ask_to_stop, worker.pid, api.pid)

@@ -17,7 +17,7 @@ from tests.live_stack import Api, live_stack, new_token
 @pytest.fixture(scope="module")
 def stack(run_directory: Path, models_dir: Path) -> Iterator[Api]:
     """One that takes keys."""
-    with live_stack(run_directory / "b", models_dir, is_measured=False, auth="required") as api:
+    with live_stack(run_directory / "b", models_dir, auth="required") as api:
         yield api
 
 

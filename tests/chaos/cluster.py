@@ -218,15 +218,13 @@ class Cluster:
     def _environment(self, proxy: Proxy, **settings: str) -> dict[str, str]:
         # Killed processes leave their temporary files behind.
         own = {"TMPDIR": str(self._directory)}
-        inherited = live_stack.without_coverage(
-            live_stack.environment(
-                f"redis://127.0.0.1:{proxy.port}/0",
-                self._models_dir,
-                chunk_time_limit_seconds=str(CHUNK_TIME_LIMIT_SECONDS),
-                workers=str(PROCESSES_PER_NODE),
-                payload_url=self._payload_url,
-                **settings,
-            )
+        inherited = live_stack.environment(
+            f"redis://127.0.0.1:{proxy.port}/0",
+            self._models_dir,
+            chunk_time_limit_seconds=str(CHUNK_TIME_LIMIT_SECONDS),
+            workers=str(PROCESSES_PER_NODE),
+            payload_url=self._payload_url,
+            **settings,
         )
         return inherited | own
 

@@ -1,11 +1,10 @@
 """Schemathesis beside a running service: it sends what the contract allows and what it forbids."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.live_stack import ROOT
+from tests.live_stack import ROOT, inherited_variables
 
 HERE = Path(__file__).parent
 
@@ -30,7 +29,7 @@ def compare(
     return subprocess.run(
         command,
         cwd=directory,
-        env={**os.environ, **hooks, "NO_PROXY": "*"},
+        env=inherited_variables() | hooks | {"NO_PROXY": "*"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -32,7 +32,7 @@ from shared.signature import Feature
 from shared.statistics import FeatureStatistics, PredictionStatistics
 from tests.contract import documents
 from tests.contract.documents import DOCS, HTTP, PAGES, ROOT, JobIds, Message
-from tests.live_stack import Api, free_port, live_stack
+from tests.live_stack import Api, free_port, inherited_variables, live_stack
 from tests.onnx_graphs import exported, petrol_network
 from tests.receivers import SECRET
 
@@ -65,7 +65,7 @@ def stack(workspace: Path, run_directory: Path) -> Iterator[Api]:
         "webhook_retry_seconds": "1 1 1 1 1 1 1 1 1 1",
     }
     directory = run_directory / "docs"
-    with live_stack(directory, workspace / "models", is_measured=False, **settings) as api:
+    with live_stack(directory, workspace / "models", **settings) as api:
         yield api
 
 
@@ -109,7 +109,7 @@ def run(command: str, *, stack: Api, cwd: Path, variables: dict[str, str]) -> st
     return subprocess.run(
         ("sh", "-c", command.replace("http://127.0.0.1:8000", stack.url)),
         cwd=cwd,
-        env={**os.environ, **own, **variables},
+        env=inherited_variables() | own | variables,
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

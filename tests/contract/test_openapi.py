@@ -38,7 +38,7 @@ def stack(run_directory: Path) -> Iterator[Api]:
     train_line(models_dir)
     train_petrol(models_dir)
     own = {"default_model": "line", "max_wait_seconds": "2"}
-    with live_stack(run_directory / "contract", models_dir, is_measured=False, **own) as api:
+    with live_stack(run_directory / "contract", models_dir, **own) as api:
         yield api
 
 

@@ -13,7 +13,6 @@ from tests.live_stack import (
     environment,
     has_processes,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.waiting import wait_until
@@ -38,7 +37,7 @@ def running(directory: Path) -> Iterator[tuple[Api, Watch]]:
     train_petrol(models_dir)
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
-        env = without_coverage(environment(redis_url, models_dir, **SETTINGS))
+        env = environment(redis_url, models_dir, **SETTINGS)
         logs = [directory / "worker.log", directory / "api.log"]
         worker = stack.enter_context(worker_process(env, logs[0]))
         api = stack.enter_context(api_process(env, logs[1]))

@@ -21,7 +21,6 @@ from tests.live_stack import (
     api_process,
     environment,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.raw_http import connected, head
@@ -47,7 +46,7 @@ def env(run_directory: Path, models_dir: Path) -> Iterator[dict[str, str]]:
     """A server and a worker."""
     with ExitStack() as processes:
         url = processes.enter_context(redis_server(run_directory / "u"))
-        env = without_coverage(environment(url, models_dir))
+        env = environment(url, models_dir)
         log = run_directory / "u" / "worker.log"
         processes.enter_context(worker_process(env, log, processes=1))
         yield env

@@ -34,7 +34,7 @@ def test_a_canary_of_five_percent_gets_them_of_four_thousand_jobs(run_directory:
     editor.set_alias("split", "champion", Alias(version="1"))
     aliases = editor.set_alias("split", "canary", Alias(version="2", weight=0.05))
 
-    with live_stack(run_directory / "canary" / "s", repository, is_measured=False) as api:
+    with live_stack(run_directory / "canary" / "s", repository) as api:
         wait_until(lambda: states(api) == {"ready"})
         known_by = time.monotonic() + 2 * RECENT_SECONDS
         wait_until(lambda: time.monotonic() > known_by)

@@ -17,7 +17,6 @@ from tests.live_stack import (
     api_process,
     environment,
     redis_server,
-    without_coverage,
     worker_process,
 )
 
@@ -108,7 +107,7 @@ def test_an_api_that_dies_in_the_middle_of_an_upload_is_waited_for(
     directory = run_directory / "dying"
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(directory / "r"))
-        env = without_coverage(environment(redis_url, models_dir))
+        env = environment(redis_url, models_dir)
         parts.enter_context(worker_process(env, directory / "worker.log", processes=1))
         doomed = parts.enter_context(api_process(env, directory / "doomed.log"))
         proxy = parts.enter_context(cutting_proxy(doomed.url))

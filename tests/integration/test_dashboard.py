@@ -104,7 +104,7 @@ def test_every_panel_has_data_under_load(run_directory: Path, few_models: Path) 
         if "rowmill_redis_max_bytes" not in expression
     }
     with (
-        live_stack(directory, few_models, is_measured=False, **settings) as api,
+        live_stack(directory, few_models, **settings) as api,
         receiver(answering(204)) as hook,
         prometheus(
             directory / "p", {"api": api.url.removeprefix("http://"), "worker": worker}

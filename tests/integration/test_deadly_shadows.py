@@ -33,7 +33,7 @@ def stack(run_directory: Path) -> Iterator[Api]:
         editor.set_alias(name, "champion", Alias(version="1"))
         editor.set_alias(name, "challenger", Alias(version="2", shadow=True))
     limits = {"chunk_time_limit_seconds": "4"}
-    with live_stack(directory, repository, is_measured=False, **limits) as api:
+    with live_stack(directory, repository, **limits) as api:
         yield api
 
 

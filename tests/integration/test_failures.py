@@ -41,7 +41,7 @@ def fragile(directory: Path, own_models: Path) -> Iterator[Api]:
     """A stack that tests may hurt."""
     corrupt = next(own_models.glob("boosted/1/model.*"))
     corrupt.write_bytes(corrupt.read_bytes()[:-1] + b"?")
-    with live_stack(directory, own_models, is_measured=False, chunk_time_limit_seconds="4") as api:
+    with live_stack(directory, own_models, chunk_time_limit_seconds="4") as api:
         yield api
 
 
@@ -148,7 +148,7 @@ def test_a_model_that_kills_its_process_on_every_row_is_given_up(
 ) -> None:
     directory = run_directory / "hopeless"
     limits = {"max_chunk_losses": "5"}
-    with live_stack(directory, models_dir, is_measured=False, **limits) as api:
+    with live_stack(directory, models_dir, **limits) as api:
         job = api.ended(api.submit("x\n" + "666\n" * 90, model="deadly", wait=0).json())
 
         codes = {error["code"] for error in row_errors(api, job)}

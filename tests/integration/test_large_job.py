@@ -51,7 +51,7 @@ def large(run_directory: Path, table: pd.DataFrame) -> Iterator[Api]:
     for name, estimator in MODELS.items():
         estimator.fit(sample, sample.to_numpy() @ np.arange(10) + 1)
         publish(estimator, name=name, sample=sample, repository=repository)
-    with live_stack(run_directory / "large", repository, is_measured=False) as api:
+    with live_stack(run_directory / "large", repository) as api:
         yield api
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 
-from tests.live_stack import ROOT, Api, free_port, without_coverage
+from tests.live_stack import ROOT, Api, free_port, inherited_variables
 from tests.waiting import wait_until
 
 PASSWORD = "open-sesame"
@@ -25,8 +25,7 @@ def run_dir(run_directory: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def env(run_dir: Path, models_dir: Path) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROWMILL_")}
-    return without_coverage(inherited) | {
+    return inherited_variables() | {
         "ROWMILL_RUN_DIR": str(run_dir),
         "ROWMILL_PORT": str(free_port()),
         "ROWMILL_FLOWER_PORT": str(free_port()),

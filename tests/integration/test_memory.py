@@ -21,7 +21,6 @@ from tests.live_stack import (
     environment,
     has_processes,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.waiting import wait_until
@@ -93,7 +92,7 @@ def stack_with(home: Path, *, max_depth: int | None) -> Iterator[tuple[Stack, in
     published = publish(forest.fit(X, y), name="forest", sample=X, repository=home / "models")
     with ExitStack() as parts:
         redis_url = parts.enter_context(redis_server(home / "r"))
-        env = without_coverage(environment(redis_url, home / "models"))
+        env = environment(redis_url, home / "models")
         log = home / "worker.log"
         worker = parts.enter_context(worker_process(env, log, processes=WORKERS))
         api = parts.enter_context(api_process(env, home / "api.log"))

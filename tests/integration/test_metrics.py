@@ -25,7 +25,6 @@ from tests.live_stack import (
     free_port,
     has_processes,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.receivers import SECRET, in_turn, receiver
@@ -81,7 +80,7 @@ def watched(run_directory: Path, models_dir: Path) -> Iterator[Watched]:
     with ExitStack() as stack:
         redis_url = stack.enter_context(redis_server(directory / "r"))
         (directory / "tmp").mkdir()
-        env = without_coverage(environment(redis_url, models, **settings))
+        env = environment(redis_url, models, **settings)
         env["TMPDIR"] = str(directory / "tmp")
         api = stack.enter_context(api_process(env, directory / "api.log"))
         before = Scrape.of(f"{api.url}/metrics", **BEARER)

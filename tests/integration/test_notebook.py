@@ -18,7 +18,7 @@ NOTEBOOK = ROOT / "examples/client.ipynb"
 def stack(run_directory: Path) -> Iterator[Api]:
     train_petrol(run_directory / "notebook-models")
     models_dir = run_directory / "notebook-models"
-    with live_stack(run_directory / "notebook", models_dir, is_measured=False) as api:
+    with live_stack(run_directory / "notebook", models_dir) as api:
         yield api
 
 

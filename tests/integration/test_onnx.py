@@ -38,7 +38,7 @@ def stack(run_directory: Path) -> Iterator[Api]:
     types = {"age": FloatTensorType([None, 1]), "city": StringTensorType([None, 1])}
     people = OnnxModel(exported(people_network(), types, zipmap=False), classes=["go", "stay"])
     publish(people, name="people", sample=PEOPLE, repository=repository)
-    with live_stack(run_directory / "onnx", repository, is_measured=False) as api:
+    with live_stack(run_directory / "onnx", repository) as api:
         yield api
 
 

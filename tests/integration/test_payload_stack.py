@@ -28,7 +28,6 @@ from tests.live_stack import (
     environment,
     has_processes,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.s3_server import S3Server
@@ -86,7 +85,7 @@ def stack(run_directory: Path, few_models: Path, s3: S3Server) -> Iterator[Stack
         redis.config_set("maxmemory", MAX_MEMORY)
         redis.config_set("maxmemory-policy", "noeviction")
         settings = {"payload_url": s3.url, "chunk_time_limit_seconds": "20"}
-        env = without_coverage(environment(redis_url, few_models, **settings))
+        env = environment(redis_url, few_models, **settings)
         worker = parts.enter_context(worker_process(env, directory / "worker.log"))
         api = parts.enter_context(api_process(env, directory / "api.log"))
         parts.callback(ask_to_stop, worker.pid, api.pid)

@@ -22,7 +22,6 @@ from tests.live_stack import (
     environment,
     fixed_ports,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.rabbitmq import RabbitMq, is_installed, rabbitmq
@@ -77,7 +76,7 @@ def stack(run_directory: Path, few_models: Path) -> Iterator[Stack]:
     with ExitStack() as parts:
         url = parts.enter_context(redis_server(directory / "r"))
         broker = parts.enter_context(rabbitmq(directory / "b"))
-        env = without_coverage(environment(url, few_models, broker_url=broker.url))
+        env = environment(url, few_models, broker_url=broker.url)
         log = directory / "worker.log"
         worker = parts.enter_context(worker_process(env, log))
         api = parts.enter_context(api_process(env, directory / "api.log"))

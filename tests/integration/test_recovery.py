@@ -22,7 +22,6 @@ from tests.live_stack import (
     api_process,
     environment,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.waiting import wait_until
@@ -92,7 +91,7 @@ def base(run_directory: Path, own_models: Path) -> Iterator[Cluster]:
     with ExitStack() as processes:
         url = processes.enter_context(redis_server(directory / "r"))
         settings = {"chunk_time_limit_seconds": "20", "stop_seconds": "3"}
-        env = without_coverage(environment(url, own_models, **settings))
+        env = environment(url, own_models, **settings)
         api = processes.enter_context(api_process(env, directory / "api.log"))
         redis = processes.enter_context(Redis(unix_socket_path=str(directory / "r" / "s")))
         yield Cluster(api=api, redis=redis, env=env, directory=directory, processes=processes)

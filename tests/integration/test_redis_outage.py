@@ -21,7 +21,6 @@ from tests.live_stack import (
     api_process,
     environment,
     redis_server,
-    without_coverage,
     worker_process,
 )
 from tests.server_sent_events import events_of, watched
@@ -64,7 +63,7 @@ def stack(run_directory: Path, models_dir: Path, request: pytest.FixtureRequest)
     directory = Path(mkdtemp(dir=run_directory))
     with ExitStack() as processes, ExitStack() as server:
         url = server.enter_context(redis_server(directory, append_only=append_only))
-        env = without_coverage(environment(url, models_dir, stop_seconds="2"))
+        env = environment(url, models_dir, stop_seconds="2")
         worker = processes.enter_context(worker_process(env, directory / "worker.log"))
         api = processes.enter_context(api_process(env, directory / "api.log"))
         wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)

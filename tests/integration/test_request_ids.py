@@ -37,7 +37,7 @@ def stack(directory: Path, few_models: Path) -> Iterator[Api]:
         "webhook_secret": SECRET,
         "webhook_allow_private": "true",
     }
-    with live_stack(directory, few_models, is_measured=False, **settings) as api:
+    with live_stack(directory, few_models, **settings) as api:
         yield api
 
 

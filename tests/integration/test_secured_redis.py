@@ -32,7 +32,6 @@ from tests.live_stack import (
     free_port,
     new_token,
     process,
-    without_coverage,
     worker_process,
 )
 from tests.receivers import SECRET, answering, receiver
@@ -112,7 +111,7 @@ def stack(run_directory: Path, few_models: Path) -> Iterator[Secured]:
             "webhook_allow_private": "true",
             "log_level": "DEBUG",
         }
-        env = without_coverage(environment(redis.url, few_models, **own))
+        env = environment(redis.url, few_models, **own)
         worker = parts.enter_context(worker_process(env, home / "worker.log"))
         api = parts.enter_context(api_process(env, home / "api.log"))
         port = free_port()

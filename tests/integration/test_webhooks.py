@@ -49,7 +49,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def stack(run_directory: Path, models_dir: Path) -> Iterator[Api]:
-    with live_stack(run_directory / "hooks", models_dir, **SETTINGS) as api:
+    with live_stack(run_directory / "hooks", models_dir, is_measured=True, **SETTINGS) as api:
         yield api
 
 

@@ -25,7 +25,6 @@ from tests.live_stack import (
     environment,
     process,
     redis_server,
-    without_coverage,
 )
 from tests.waiting import wait_until
 
@@ -80,7 +79,7 @@ def container(run_directory: Path, models_dir: Path) -> Iterator[Container]:
     with ExitStack() as parts:
         url = parts.enter_context(redis_server(home / "r"))
         settings = {"dead_after_seconds": str(DEAD_AFTER_SECONDS), "workers": "1"}
-        env = without_coverage(environment(url, home / "models", **settings))
+        env = environment(url, home / "models", **settings)
         api = parts.enter_context(api_process(env, home / "api.log"))
         redis = parts.enter_context(Redis(unix_socket_path=str(home / "r" / "s")))
 

@@ -70,6 +70,7 @@ class FakeWorker:
     pool: FakePool
     timer: FakeTimer = field(default_factory=FakeTimer)
     queues: RecordingQueues = field(default_factory=RecordingQueues)
+    hub: None = None
 
     @property
     def app(self) -> "FakeWorker":
