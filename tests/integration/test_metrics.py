@@ -189,7 +189,7 @@ def scrapes(watched: Watched) -> list[Scrape]:
     for step in (*steps, lose_redis):
         step(watched)
         watched.look()
-    return watched.scrapes
+    return list(watched.scrapes)  # whatever other tests look at afterwards
 
 
 # --- what is shown
