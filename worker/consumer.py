@@ -38,6 +38,15 @@ class PatientConsumer(Consumer):
         self.first_connection_attempt = False
         return connected
 
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Let go of a connection that is lost, whatever that comes to: there will be another."""
+        try:
+            super().on_connection_error_after_connected(exc)
+        except Exception as error:  # noqa: BLE001 – it would end the worker
+            # kombu 5.7 asks a connection that it has let go of already, if a message of it is not
+            # acknowledged.
+            logger.warning("lost connection not closed", extra={"reason": str(error)})
+
     def _go_on(self) -> None:
         maybe_shutdown()
         # Those of the connection that was lost are cancelled by now.
