@@ -49,7 +49,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook?token=1"
 
-    def heard(self, count: int = 1, *, timeout: float = 60) -> list[Received]:
+    def heard(self, count: int = 1, *, timeout: float = 30) -> list[Received]:
         """The requests, once there are so many."""
         wait_until(lambda: len(self.requests) >= count, timeout=timeout)
         return list(self.requests)

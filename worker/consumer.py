@@ -39,12 +39,12 @@ class PatientConsumer(Consumer):
         return connected
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Let go of a connection that is lost, whatever that comes to: there will be another."""
+        """Let go of a connection that is lost, also of one that can't be closed."""
         try:
             super().on_connection_error_after_connected(exc)
-        except Exception as error:  # noqa: BLE001 – it would end the worker
-            # kombu 5.7 asks a connection that it has let go of already, if a message of it is not
-            # acknowledged.
+        except AttributeError as error:
+            # With a message that is not acknowledged kombu 5.7 asks a connection that it has let go
+            # of. Celery would take that for an error of its own, and end the worker.
             logger.warning("lost connection not closed", extra={"reason": str(error)})
 
     def _go_on(self) -> None:

@@ -61,7 +61,7 @@ class Stack:
             found = self.api.get(job["urls"]["self"], Prefer="wait=5")
             return dict(found.json()) if found.ok and found.json()["finished_at"] else None
 
-        return wait_until(document, timeout=120)
+        return wait_until(document, timeout=60)
 
     def settle(self) -> None:
         """Return when the master has two replicas, and a job went through."""
@@ -94,7 +94,7 @@ def slow_lines() -> list[str]:
     return [f"{n + 1},{n * 10}," for n in range(ROWS)]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(180)
 def test_jobs_outlast_a_master_that_is_killed_and_its_return(stack: Stack) -> None:
     slow = stack.submit_slow()
     early = [stack.accepted(f"x\n{n}\n") for n in range(5)]
@@ -118,7 +118,7 @@ def test_jobs_outlast_a_master_that_is_killed_and_its_return(stack: Stack) -> No
     assert (stack.servers.master(), stack.servers.role(killed)) == (successor, "slave")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(180)
 def test_who_follows_a_job_gets_each_row_once_over_a_failover_that_loses_results(
     stack: Stack,
 ) -> None:
@@ -138,7 +138,7 @@ def test_who_follows_a_job_gets_each_row_once_over_a_failover_that_loses_results
     stack.settle()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(180)
 def test_no_accepted_job_is_lost_by_a_failover_while_writes_are_held(stack: Stack) -> None:
     before = stack.servers.master()
     jobs = [stack.accepted(f"x\n{n}\n") for n in range(5)]
