@@ -18,8 +18,10 @@ MEBIBYTE = 1024**2
 @pytest.fixture(scope="module")
 def narrow(run_directory: Path, models_dir: Path) -> Iterator[Api]:
     """An API with one seat that bears a second of silence; nobody works but the test."""
+    # A second process would have a seat of its own, and the system says which of them is asked.
+    settings = {"api_processes": "1", "max_waiting_requests": "1", "max_silence_seconds": "1"}
     with redis_server(run_directory / "f") as url:
-        env = environment(url, models_dir, max_waiting_requests="1", max_silence_seconds="1")
+        env = environment(url, models_dir, **settings)
         with api_process(env, run_directory / "narrow.log") as api:
             yield api
 
