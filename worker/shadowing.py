@@ -7,6 +7,7 @@ counted.
 
 import io
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -190,12 +191,16 @@ class _SearchOverError(Exception):
 
 
 def _search_limit() -> Callable[[], None]:
-    """Raises _SearchOverError when it is called too late."""
-    ends_at = time.monotonic() + SEARCH_SECONDS
+    """Raises _SearchOverError when it is called too long after its first call, by which nothing
+    was searched for yet."""
+    ends_at = math.inf
 
     def check() -> None:
-        if time.monotonic() > ends_at:
+        nonlocal ends_at
+        now = time.monotonic()
+        if now > ends_at:
             raise _SearchOverError
+        ends_at = min(ends_at, now + SEARCH_SECONDS)
 
     return check
 

@@ -361,6 +361,22 @@ def test_a_search_for_rows_that_the_shadow_refuses_ends_with_its_step(
     assert summary(found(reports)) == (0, 0, None, 10)
 
 
+def test_where_no_row_is_refused_no_search_ends_the_step(
+    runner: ChunkRunner,
+    steps: JobSteps,
+    repository: ModelRepository,
+    reports: ModelReports,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long the step stood still before the shadow was asked for the first time."""
+    monkeypatch.setattr(shadowing, "SEARCH_SECONDS", 0.0)
+    submit(steps, repository, "floats", b"1\n" * 10)
+
+    score(runner, steps)
+
+    assert found(reports).rows == 10
+
+
 # --- shadows that kill
 
 
