@@ -1,6 +1,7 @@
 """A collector of traces, on loopback: takes spans as OTLP over HTTP."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,14 +33,14 @@ class Collector:
 
     def trace(self, *names: str, **attributes: str) -> list[SpanSeen]:
         """All spans of the trace that has one with these attributes, once it has all of these
-        names; `_` in the name of an attribute stands for a dot."""
+        names, each as often as it is given; `_` in the name of an attribute stands for a dot."""
         wanted = {f"rowmill.{name}": value for name, value in attributes.items()}
 
         def complete() -> list[SpanSeen]:
             spans = list(self.spans)
             ids = {span.trace_id for span in spans if wanted.items() <= span.attributes.items()}
             found = [span for span in spans if span.trace_id in ids]
-            return found if {*names} <= {span.name for span in found} else []
+            return found if Counter(names) <= Counter(span.name for span in found) else []
 
         return wait_until(complete, timeout=30)
 

@@ -163,6 +163,16 @@ class JobSteps:
         """Let the moments be over in which somebody was about to look for work."""
         self.redis.delete(*(keys.FOR_SCRIPTS["WOKEN"] % lane for lane in LANES))
 
+    def lengthen_moments(self) -> list[int]:
+        """Let who has just committed be about to look for a minute; for how long it was before, in
+        milliseconds, by lane."""
+        names = [keys.FOR_SCRIPTS["WOKEN"] % lane for lane in LANES]
+        pipeline = self.redis.pipeline()
+        for name in names:
+            pipeline.pttl(name)
+            pipeline.pexpire(name, 60_000)
+        return [int(left) for left in pipeline.execute()[::2]]
+
     def leased(self, process: int = 1, *, worker: str = WORKER) -> Lease:
         """As `take`, where there must be something to run."""
         lease = self.take(process, worker=worker)

@@ -54,6 +54,8 @@ class RedisWithSentinel:
                 # the latter before it is made a replica.
                 client.execute_command("SENTINEL", "DEBUG", "info-period", 500)
                 client.execute_command("SENTINEL", "DEBUG", "publish-period", 250)
+                # For how long one does nothing that has stood still for two seconds itself.
+                client.execute_command("SENTINEL", "DEBUG", "tilt-period", 1000)
 
     def start_server(self, port: int, *options: str) -> None:
         """Start one, as a master unless the options say otherwise."""

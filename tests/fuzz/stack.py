@@ -1,9 +1,11 @@
 """A stack to fire at, whose patience is short."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from api.readiness import HOLDS_SECONDS
 from examples.line.train import train as train_line
 from examples.petrol.train import train as train_petrol
 from tests.fuzz.watch import Watch
@@ -41,6 +43,8 @@ def running(directory: Path) -> Iterator[tuple[Api, Watch]]:
         logs = [directory / "worker.log", directory / "api.log"]
         worker = stack.enter_context(worker_process(env, logs[0]))
         api = stack.enter_context(api_process(env, logs[1]))
-        # Each process of the API looks once a second, and all have to have seen it.
-        wait_until(lambda: all(has_processes(api, 3) for _ in range(20)), timeout=60)
+        wait_until(lambda: has_processes(api, 3), timeout=60)
+        # Each process of the API looks for itself, and all have to have seen it.
+        seen_at = time.monotonic()
+        wait_until(lambda: time.monotonic() - seen_at > HOLDS_SECONDS)
         yield api, Watch(roots=[worker.pid, api.pid], logs=logs)

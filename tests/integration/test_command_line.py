@@ -174,7 +174,7 @@ def test_results_come_in_parts(run: Run) -> None:
 
 
 def test_followed_results_come_while_others_are_scored(api: Api, run: Run, tmp_path: Path) -> None:
-    body = "x\n" + "1\n" * 5_000
+    body = "x\n" + "1\n" * 10_000
     job_id = run("submit", "-", "-m", "slow", stdin=body).stdout.strip()
 
     terminal = in_a_terminal("results", job_id, "--follow", url=api.url, directory=tmp_path)
@@ -183,8 +183,8 @@ def test_followed_results_come_while_others_are_scored(api: Api, run: Run, tmp_p
 
     assert terminal.end() == 0
     assert status == "running"
-    assert "\n5000,10," in terminal.shown
-    assert "Scored 5,000 rows" in terminal.shown
+    assert "\n10000,10," in terminal.shown
+    assert "Scored 10,000 rows" in terminal.shown
 
 
 def test_followed_results_end_with_the_exit_code_of_the_job(run: Run) -> None:

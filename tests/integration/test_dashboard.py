@@ -87,6 +87,7 @@ def make_traffic(api: Api, callback_url: str) -> None:
     api.submit("x\n" + "1\n" * 2000, model="echo", wait=20, callback_url=callback_url)
 
 
+@pytest.mark.timeout(400)
 def test_every_panel_has_data_under_load(run_directory: Path, few_models: Path) -> None:
     """Nothing is asked for by a name or a label that is not there."""
     worker = f"127.0.0.1:{free_port()}"

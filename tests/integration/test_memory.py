@@ -101,6 +101,7 @@ def stack_with(home: Path, *, max_depth: int | None) -> Iterator[tuple[Stack, in
         yield Stack(api=api, worker=psutil.Process(worker.pid)), published.artifact.bytes
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_processes_share_one_copy_of_a_model_also_after_scoring_and_a_crash(
     run_directory: Path,

@@ -13,6 +13,7 @@ from redis import Redis
 
 from shared.dispatch import Dispatcher, make_celery
 from shared.errors import StoreUnavailableError
+from shared.job_store import keys
 from shared.settings import Settings
 from tests.live_stack import (
     Api,
@@ -50,7 +51,8 @@ class Stack:
         return dict(answer.json())
 
     def submit_slow(self) -> dict[str, Any]:
-        """A job of many chunks that is under way."""
+        """A job of six chunks of 0.7 s that is under way."""
+        self.redis.hset(keys.SPEEDS, "slow/1", 500)
         job = self.submit("x\n" + "\n".join(map(str, range(ROWS))), "slow")
         path = job["urls"]["self"]
         wait_until(lambda: self.api.get(path).json()["progress"]["chunks_done"] >= 1)

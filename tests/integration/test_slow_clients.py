@@ -9,12 +9,15 @@ import pytest
 from tests.live_stack import Api, api_process, environment, redis_server
 from tests.raw_http import answer_on, connected, head
 
+THREADS = 4
+
 
 @pytest.fixture(scope="module")
 def impatient(run_directory: Path, models_dir: Path) -> Iterator[Api]:
-    """An API that bears a second of silence."""
+    """An API of a few threads in all that bears a second of silence."""
     with redis_server(run_directory / "q") as url:
-        env = environment(url, models_dir, max_silence_seconds="1")
+        env = environment(url, models_dir, max_silence_seconds="1", api_processes="1")
+        env["GUNICORN_CMD_ARGS"] = f"--threads {THREADS}"
         with api_process(env, run_directory / "impatient.log") as api:
             yield api
 
@@ -34,7 +37,7 @@ def test_an_upload_that_falls_silent_is_refused_as_incomplete(impatient: Api) ->
 
 
 def test_others_are_served_while_uploads_are_silent(impatient: Api) -> None:
-    clients = [begin_upload(impatient) for _ in range(40)]
+    clients = [begin_upload(impatient) for _ in range(3 * THREADS)]
 
     healthy = impatient.get("/healthz")
 

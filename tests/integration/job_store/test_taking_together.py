@@ -389,6 +389,7 @@ def test_results_of_a_job_that_never_was_are_refused(steps: JobSteps) -> None:
 def test_small_jobs_are_left_to_the_process_that_has_just_committed_some(steps: JobSteps) -> None:
     steps.submit_small()
     steps.commit(steps.leased(1))
+    steps.lengthen_moments()
     waiting = [steps.submit_small(), steps.submit_small()]
 
     others = steps.leases.take(Holder(worker=WORKER, process=2), LANES).leases

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -72,7 +73,11 @@ OLDER: set[psutil.Process] = set()
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if p not in OLDER]
+    """This process's others and theirs; what an older one starts meanwhile is its own affair."""
+    own = [child for child in psutil.Process().children() if child not in OLDER]
+    with suppress(psutil.NoSuchProcess):
+        own += [theirs for child in own for theirs in child.children(recursive=True)]
+    return own
 
 
 @pytest.fixture(autouse=True)
