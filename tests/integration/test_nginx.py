@@ -376,7 +376,8 @@ class _Senders:
                 headers={"Idempotency-Key": f"{self._name}-{cell}"},
                 model="echo",
             )
-        except requests.ConnectionError as error:
+        # The latter where an API dies between the head of its answer and the body.
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             self.refused.append(str(error))
             return None
         if answer.status_code != 202:
