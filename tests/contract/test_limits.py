@@ -18,7 +18,7 @@ from tests.live_stack import Api, live_stack
 
 ROW = "x\n6\n"
 SLOW = "x\n" + "1\n" * 20_000
-"""Takes the model `slow` about two seconds."""
+"""Takes the model `slow` twenty seconds, if nobody cancels it."""
 
 
 @pytest.fixture(scope="module")
