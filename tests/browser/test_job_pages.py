@@ -97,8 +97,8 @@ def test_a_running_job_shows_its_progress_and_first_predictions_by_itself(
         arg=before,
     )
     assert count_of(page) > before
-    assert page.get_by_text("Time left").is_visible()
-    assert page.get_by_role("img", name="Chunks:").is_visible()
+    expect(page.get_by_text("Time left")).to_be_visible()
+    expect(page.get_by_role("img", name="Chunks:")).to_be_visible()
     assert is_same_page(page)
 
 
@@ -113,7 +113,7 @@ def test_what_was_opened_stays_open_while_the_page_changes(
     with page.expect_response(lambda response: running["id"] in response.url):
         pass
 
-    assert page.get_by_role("button", name="Delete it for good").is_visible()
+    expect(page.get_by_role("button", name="Delete it for good")).to_be_visible()
 
 
 def test_a_job_is_cancelled_on_its_page(
@@ -125,7 +125,7 @@ def test_a_job_is_cancelled_on_its_page(
 
     expect(page.locator("#status")).to_have_text("cancelled")
     assert api.get(f"/jobs/{running['id']}").json()["status"] == "cancelled"
-    assert page.get_by_role("button", name="Cancel the job").count() == 0
+    expect(page.get_by_role("button", name="Cancel the job")).to_have_count(0)
 
 
 def test_a_page_learns_of_the_end_and_asks_no_more(
@@ -401,11 +401,11 @@ def test_jobs_are_filtered_by_status_and_model(
     page.get_by_role("button", name="Filter").click()
 
     shown = page.locator("#job-list tbody tr")
-    assert shown.get_by_title(partial_job["id"]).is_visible()
-    assert page.get_by_title(forest_job["id"]).count() == 0
+    expect(page.get_by_title(forest_job["id"])).to_have_count(0)
+    expect(shown.get_by_title(partial_job["id"])).to_be_visible()
     assert set(shown.locator(".badge").all_inner_texts()) == {"partially succeeded"}
     page.get_by_role("link", name="Show all").click()
-    assert page.get_by_label("Status").input_value() == ""
+    expect(page.get_by_label("Status")).to_have_value("")
 
 
 def test_a_filter_that_finds_nothing_says_so(open_page: OpenPage) -> None:
@@ -471,14 +471,14 @@ def test_job_pages_work_without_script(
 ) -> None:
     page = open_page("/ui/jobs?status=partially_succeeded", java_script_enabled=False)
     page.get_by_title(partial_job["id"]).click()
-    assert page.locator("#errors tbody tr").count() == 2
-    assert page.locator("#plot-1 rect.of-job").count() == 2
+    expect(page.locator("#errors tbody tr")).to_have_count(2)
+    expect(page.locator("#plot-1 rect.of-job")).to_have_count(2)
 
     page.goto(path_of(running))
     assert page.get_by_role("link", name="Look again").is_visible()
     page.get_by_role("button", name="Cancel the job").click()
 
-    assert page.locator("#status").inner_text() == "cancelled"
+    expect(page.locator("#status")).to_have_text("cancelled")
 
 
 def test_job_pages_hold_no_script_or_style_of_their_own(

@@ -142,13 +142,14 @@ def test_a_row_is_scored_by_keyboard_alone(open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
 
     assert predicted(page) == "15"
-    assert page.evaluate("document.activeElement.name") == "x"
+    expect(page.get_by_label("x")).to_be_focused()
 
 
 def test_the_form_works_without_script(open_page: OpenPage) -> None:
     page = open_page("/ui/models/churn", java_script_enabled=False)
 
     page.get_by_role("link", name="Fill in the example").click()
+    expect(page.get_by_label("age")).to_have_value("20")
     fill(page, {"age": "old"})
     page.get_by_role("button", name="Predict").click()
     expect(page.get_by_text("Column 'age' holds 'old'; it takes a number.")).to_be_visible()
@@ -267,6 +268,7 @@ def test_a_file_is_sent_without_script(open_page: OpenPage, api: Api, tmp_path: 
     page.get_by_text("Options").click()
     page.get_by_label("Input columns").select_option("In the results")
     page.get_by_role("button", name="Apply").click()
+    page.wait_for_url("**?*join=input*")
     page.get_by_label("Choose a file").set_input_files(file)
     page.get_by_role("button", name="Score the file").click()
 

@@ -2,6 +2,7 @@
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from tests.browser.visits import DESKTOP, PHONE, OpenPage, assert_accessible, assert_fits
 from tests.live_stack import Api
@@ -37,7 +38,7 @@ def test_the_first_key_leads_past_the_navigation(open_page: OpenPage) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
 
-    assert page.evaluate("document.activeElement.id") == "main"
+    expect(page.locator("#main")).to_be_focused()
 
 
 def test_a_problem_of_a_page_is_a_page(open_page: OpenPage) -> None:
