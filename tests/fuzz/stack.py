@@ -1,11 +1,9 @@
 """A stack to fire at, whose patience is short."""
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from api.readiness import HOLDS_SECONDS
 from examples.line.train import train as train_line
 from examples.petrol.train import train as train_petrol
 from tests.fuzz.watch import Watch
@@ -13,11 +11,10 @@ from tests.live_stack import (
     Api,
     api_process,
     environment,
-    has_processes,
     redis_server,
+    wait_until_seen,
     worker_process,
 )
-from tests.waiting import wait_until
 
 SETTINGS = {
     "default_model": "line",
@@ -43,8 +40,5 @@ def running(directory: Path) -> Iterator[tuple[Api, Watch]]:
         logs = [directory / "worker.log", directory / "api.log"]
         worker = stack.enter_context(worker_process(env, logs[0]))
         api = stack.enter_context(api_process(env, logs[1]))
-        wait_until(lambda: has_processes(api, 3), timeout=60)
-        # Each process of the API looks for itself, and all have to have seen it.
-        seen_at = time.monotonic()
-        wait_until(lambda: time.monotonic() - seen_at > HOLDS_SECONDS)
+        wait_until_seen(api, 3)
         yield api, Watch(roots=[worker.pid, api.pid], logs=logs)

@@ -346,35 +346,28 @@ def test_a_slow_shadow_is_not_given_as_many_rows_as_a_fast_one_before_it(
     }
 
 
-def test_a_search_for_rows_that_the_shadow_refuses_ends_with_its_step(
+@pytest.mark.parametrize(("model", "cell", "rows", "skipped"), [
+    ("fussy", b"-1", 0, 10),
+    ("floats", b"1", 10, 0),
+])  # fmt: skip
+def test_a_search_for_rows_that_the_shadow_refuses_ends_with_its_step_and_nothing_else_does(
     runner: ChunkRunner,
     steps: JobSteps,
     repository: ModelRepository,
     reports: ModelReports,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(shadowing, "SEARCH_SECONDS", 0.0)
-    submit(steps, repository, "fussy", b"-1\n" * 10)
-
-    score(runner, steps)
-
-    assert summary(found(reports)) == (0, 0, None, 10)
-
-
-def test_where_no_row_is_refused_no_search_ends_the_step(
-    runner: ChunkRunner,
-    steps: JobSteps,
-    repository: ModelRepository,
-    reports: ModelReports,
-    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    cell: bytes,
+    rows: int,
+    skipped: int,
 ) -> None:
     """However long the step stood still before the shadow was asked for the first time."""
     monkeypatch.setattr(shadowing, "SEARCH_SECONDS", 0.0)
-    submit(steps, repository, "floats", b"1\n" * 10)
+    submit(steps, repository, model, (cell + b"\n") * 10)
 
     score(runner, steps)
 
-    assert found(reports).rows == 10
+    assert (found(reports).rows, found(reports).skipped) == (rows, skipped)
 
 
 # --- shadows that kill
