@@ -6,6 +6,8 @@ dead for as long as that server is away, while its processes score what there is
 """
 
 import logging
+from contextlib import ExitStack
+from time import sleep
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -19,17 +21,30 @@ RETRY_SECONDS = 1
 class PatientConsumer(Consumer):
     """Goes on firing the timers of its event loop, and with them the supervisor, while it waits."""
 
-    hub: Any  # kombu's, which comes without types, as do its connections
+    # kombu comes without types, and celery-types without these.
+    hub: Any
+    conninfo: Any
+    amqheartbeat: Any
+
+    def connect(self) -> Any:
+        """A connection that is listened to; none is left over where that fails.
+
+        Raises an error of the connection's if its broker answers and refuses writes: kombu begins
+        with one.
+        """
+        connection = self.connection_for_read(heartbeat=self.amqheartbeat)
+        with ExitStack() as unfinished:
+            unfinished.callback(connection.release)
+            if self.hub:
+                connection.transport.register_with_event_loop(connection.connection, self.hub)
+            unfinished.pop_all()
+        return connection
 
     def ensure_connected(self, conn: Any) -> Any:
         """The connection, as soon as there is one."""
 
-        def report(error: Exception, _: float) -> None:
-            fields = {"broker": conn.as_uri(), "reason": str(error)}
-            logger.warning("broker out of reach", extra=fields)
-
         connected = conn.ensure_connection(
-            report,
+            lambda error, _: self._report(conn, error),
             interval_start=RETRY_SECONDS,
             interval_step=0,
             interval_max=RETRY_SECONDS,
@@ -37,6 +52,12 @@ class PatientConsumer(Consumer):
         )
         self.first_connection_attempt = False
         return connected
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Wait a second. Celery tries five times in one and then sleeps, timers and all."""
+        self._report(self.conninfo, exc)
+        self._go_on()
+        sleep(RETRY_SECONDS)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Let go of a connection that is lost, also of one that can't be closed."""
@@ -46,6 +67,10 @@ class PatientConsumer(Consumer):
             # With a message that is not acknowledged kombu 5.7 asks a connection that it has let go
             # of. Celery would take that for an error of its own, and end the worker.
             logger.warning("lost connection not closed", extra={"reason": str(error)})
+
+    def _report(self, connection: Any, error: Exception) -> None:
+        fields = {"broker": connection.as_uri(), "reason": str(error)}
+        logger.warning("broker out of reach", extra=fields)
 
     def _go_on(self) -> None:
         maybe_shutdown()

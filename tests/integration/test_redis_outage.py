@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -25,6 +25,9 @@ from tests.live_stack import (
 )
 from tests.server_sent_events import events_of, watched
 from tests.waiting import wait_until
+
+CONNECTIONS = ("total_connections_received", "connected_clients")
+"""How many a server has had, and has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,3 +177,32 @@ def test_a_worker_that_lost_redis_stops_in_time(stack: Stack, is_back: bool) -> 
     if is_back:
         with Redis.from_url(stack.url) as redis:
             assert redis.keys("leases:*") == []
+
+
+@pytest.mark.timeout(180)
+def test_a_broker_that_takes_no_writes_costs_a_worker_nothing(
+    run_directory: Path, few_models: Path
+) -> None:
+    directory = Path(mkdtemp(dir=run_directory))
+    with ExitStack() as parts:
+        url, broker_url = (parts.enter_context(redis_server(directory / name)) for name in "jb")
+        redis, broker = (
+            parts.enter_context(closing(Redis.from_url(where))) for where in (url, broker_url)
+        )
+        env = environment(url, few_models, broker_url=broker_url)
+        worker = parts.enter_context(worker_process(env, directory / "worker.log"))
+        api = parts.enter_context(api_process(env, directory / "api.log"))
+        wait_until(lambda: answers(f"{api.url}/readyz"), timeout=60)
+
+        broker.config_set("min-replicas-to-write", 1)
+        job = api.submit("x\n7\n", model="echo", wait=0).json()
+        made, kept = (broker.info()[name] for name in CONNECTIONS)
+        wait_until(lambda: broker.info()[CONNECTIONS[0]] >= made + 20, timeout=60)
+        further = broker.info()[CONNECTIONS[1]] - kept
+        beat = redis.hvals("workers")
+        wait_until(lambda: redis.hvals("workers") != beat)
+        broker.config_set("min-replicas-to-write", 0)
+
+        assert further < 10
+        assert api.ended(job)["status"] == "succeeded"
+        assert worker.poll() is None
