@@ -22,10 +22,6 @@ WORK_QUEUE = "work"
 OWN_QUEUE_KEPT_SECONDS = 60
 """How long the queue of a worker that is gone is kept."""
 
-# For the whole process: kombu remembers transports, and goes by a URL's scheme alone once it has
-# tried the next sentinel.
-TRANSPORT_ALIASES["sentinel"] = "shared.master_transport:MasterTransport"
-
 
 def own_queue(worker: str) -> Queue:
     """The queue by which a worker wakes itself, and finds out whether it hears its messages.
@@ -38,6 +34,9 @@ def own_queue(worker: str) -> Queue:
 
 def make_celery(settings: Settings) -> Celery:
     """A Celery app for sending and, in a worker, for receiving. Connects when first used."""
+    # For the whole process: kombu remembers transports, and goes by a URL's scheme alone once it
+    # has tried the next sentinel.
+    TRANSPORT_ALIASES["sentinel"] = "shared.master_transport:MasterTransport"
     celery = Celery("rowmill")
     celery.conf.update(_configuration(settings), **settings.broker.configuration)
     return celery

@@ -17,7 +17,7 @@ from copy import copy
 from typing import Any
 
 from redis import SSLConnection
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, ResponseError
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
 
@@ -56,9 +56,16 @@ class MasterConnection(SentinelManagedConnection):
         **options: Any,
     ) -> Any:
         """The next answer, as redis-py's other connections read it."""
-        return super().read_response(
-            disable_decoding, disconnect_on_error=disconnect_on_error, **options
-        )
+        try:
+            return super().read_response(
+                disable_decoding, disconnect_on_error=disconnect_on_error, **options
+            )
+        except ResponseError as error:
+            # A master whose replicas left it may be one no more, and be told of it ten seconds
+            # later: who comes next asks the sentinels.
+            if str(error).startswith("NOREPLICAS"):
+                self.mark_for_reconnect()  # type: ignore[no-untyped-call]
+            raise
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and see what it is that was connected to."""

@@ -1,7 +1,8 @@
 """Three Redis servers, of which one is the master, and three sentinels that watch over them."""
 
 import subprocess
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -189,21 +190,34 @@ class RedisWithSentinel:
     def hand_over(self) -> None:
         """Fail over as the documentation says, so that nothing is lost."""
         port = self.master()
+        with self.refused_writes():
+            with self.server(port) as client:
+                written = client.info("replication")["master_repl_offset"]
+            # It goes on growing: what sentinels tell each other is replicated, too.
+            wait_until(lambda: self._have(port, written))
+            self.fail_over()
+            wait_until(lambda: all(self._named_by(other) != port for other in self.sentinel_ports))
+            with self.server(port) as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+            wait_until(lambda: self.role(port) == "slave")
+
+    @contextmanager
+    def refused_writes(self) -> Iterator[None]:
+        """Have the server that is the master refuse writes."""
+        port = self.master()
         self._set(port, "min-replicas-to-write", 99)
-        with self.server(port) as client:
-            written = client.info("replication")["master_repl_offset"]
-        # It goes on growing: what sentinels tell each other is replicated, too.
-        wait_until(lambda: min(self._offsets(port), default=0) >= written)
-        self.fail_over()
-        wait_until(lambda: self.role(port) == "slave")
-        self._set(port, "min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            self._set(port, "min-replicas-to-write", 1)
 
     def _set(self, port: int, name: str, value: int) -> None:
         with self.server(port) as client:
             client.config_set(name, value)
 
-    def _offsets(self, port: int) -> list[int]:
-        """What each replica of this master has of its stream, in bytes."""
+    def _have(self, port: int, written: int) -> bool:
+        """Whether both replicas of this master have so many bytes of its stream."""
         with self.server(port) as client:
             found = client.info("replication")
-        return [found[f"slave{n}"]["offset"] for n in range(found["connected_slaves"])]
+        offsets = [found[f"slave{n}"]["offset"] for n in range(found["connected_slaves"])]
+        return len(offsets) == 2 and min(offsets) >= written

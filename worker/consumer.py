@@ -32,6 +32,9 @@ class PatientConsumer(Consumer):
         Raises an error of the connection's if its broker answers and refuses writes: kombu begins
         with one.
         """
+        if self.hub:
+            # However often Celery comes here, and sleeps in between.
+            self._go_on()
         connection = self.connection_for_read(heartbeat=self.amqheartbeat)
         with ExitStack() as unfinished:
             unfinished.callback(connection.release)
@@ -54,9 +57,8 @@ class PatientConsumer(Consumer):
         return connected
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Wait a second. Celery tries five times in one and then sleeps, timers and all."""
+        """Wait a second; Celery tries five times in one, and waits then."""
         self._report(self.conninfo, exc)
-        self._go_on()
         sleep(RETRY_SECONDS)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

@@ -12,7 +12,7 @@ import requests
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import TimeoutError
 
-from shared.errors import StoreUnavailableError
+from shared.errors import StoreReadOnlyError, StoreUnavailableError
 from shared.job_store.connection import connect, translated_errors
 from shared.job_store.store import JobStore
 from tests.connection_pools import PoolAt, pool_of_jobs, pool_of_messages
@@ -193,11 +193,20 @@ def test_a_connection_is_to_the_master_also_when_it_is_made_anew(
 
 
 def test_an_answer_that_came_too_late_is_nobody_elses(stack: Stack) -> None:
-    with closing(connect(f"{stack.servers.url}&socket_timeout=0.3")) as redis:
+    with closing(connect(f"{stack.servers.url}&socket_timeout=2")) as redis:
         with pytest.raises(TimeoutError):
-            redis.execute_command("BLPOP", "tests:nothing", 0.4)
+            redis.execute_command("BLPOP", "tests:nothing", 3)
 
         assert redis.echo("own") == b"own"
+
+
+def test_a_master_that_lacks_replicas_is_not_spoken_to_again_unasked(stack: Stack) -> None:
+    with closing(connect(stack.servers.url)) as redis, stack.servers.refused_writes():
+        connection = redis.client_id()
+        with pytest.raises(StoreReadOnlyError), translated_errors():
+            redis.set("tests:key", 1)
+
+        assert redis.client_id() != connection
 
 
 def test_sentinels_that_are_away_are_a_store_out_of_reach() -> None:
