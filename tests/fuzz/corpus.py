@@ -60,7 +60,10 @@ def seeds() -> Sequence[Seed]:
         Seed(headers=ARROW, body=arrow(table, compression="zstd")),
     ]
     packed = [
-        Seed(headers={**one.headers, "Content-Encoding": "gzip"}, body=gzip.compress(one.body))
+        Seed(
+            headers={**one.headers, "Content-Encoding": "gzip"},
+            body=gzip.compress(one.body, mtime=0),
+        )
         for one in plain
     ]
     return [*plain, *packed]

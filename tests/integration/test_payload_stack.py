@@ -48,9 +48,14 @@ class Stack:
     worker_pid: int
 
     def begun(self, rows: int, model: str = "echo") -> dict[str, Any]:
-        """A job with so many wide rows whose body is here."""
-        job = self.api.submit(body(rows), model=model, join="input", wait=0).json()
-        return dict(job)
+        """A job with so many wide rows whose body is here; sent again while Redis is too full."""
+
+        def sent() -> dict[str, Any] | None:
+            answer = self.api.submit(body(rows), model=model, join="input", wait=0)
+            assert answer.status_code in (202, 429), answer.text
+            return dict(answer.json()) if answer.ok else None
+
+        return wait_until(sent, timeout=30)
 
     def results(self, job: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         """Lines, cut at commas and without their header."""
